@@ -1,0 +1,71 @@
+# The one door to the project. `make help` lists what is behind it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# In the environment the constraints also pin what builds the two distributions.
+INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PROTOS := $(shell find protos -name '*.proto')
+GENERATED := client/src
+CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
+
+.DEFAULT_GOAL := help
+.PHONY: help setup generate generated-is-current lint test demo serve conformance up down release-contract clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install both distributions and the tools into .venv
+
+$(READY): pyproject.toml client/pyproject.toml server/pyproject.toml constraints.txt
+	@echo "Setting up $(VENV); this takes a minute the first time ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --upgrade pip
+	@$(INSTALL) --group dev --editable 'client[plot,safetensors]' --editable server
+	@touch $@
+
+generate: $(READY) ## regenerate the Python code of the contract
+	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos/third_party \
+		--python_out=$(GENERATED) --pyi_out=$(GENERATED) $(PROTOS:protos/third_party/%=%)
+	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos \
+		--grpc_python_out=$(GENERATED) protos/qkv/v1/attention.proto
+
+generated-is-current: $(READY)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+		$(MAKE) --no-print-directory generate GENERATED="$$scratch" && cd "$$scratch" && find . -type f | while read -r file; do \
+			diff -u "$(CURDIR)/client/src/$$file" "$$file" || { echo "run \`make generate\`: $$file is not what protos/ says"; exit 1; }; \
+		done
+
+lint: $(READY) ## check the contract, the generated code, style and types
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+	$(CONTRACT) --output -\#format=json | $(BIN)/buf breaking -\#format=json --against protos/released.json
+	@$(MAKE) --no-print-directory generated-is-current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: $(READY) ## run every test
+	$(BIN)/pytest
+
+demo: $(READY) ## see self-attention computed by a server, step by step
+	@$(BIN)/python examples/demo.py
+
+serve: $(READY) ## serve on localhost:50051 until interrupted
+	@$(BIN)/qkv-server serve
+
+conformance: $(READY) ## drive the ONNX and PyTorch suites through a socket, and print a line for each
+	@$(BIN)/pytest tests/conformance -qq
+
+up: ## build the image and serve with docker compose
+	docker compose up --build --detach --wait server
+
+down: ## stop what `make up` started
+	docker compose down --volumes --remove-orphans
+
+release-contract: $(READY) ## make the contract as it stands the one that later changes must not break
+	$(CONTRACT) --exclude-source-info --output protos/released.json
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

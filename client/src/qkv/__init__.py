@@ -1,0 +1,49 @@
+"""qkv: attention as a service.
+
+    import qkv
+
+    with qkv.Client("localhost:50051") as client:
+        result = client.attention(query, key, value, causal=True, outputs=["weights"])
+
+NumPy arrays go in and come back, their types kept. `AsyncClient` is the same for asyncio, `local()` a client with a
+server of its own in this process. Errors are a tree under `QkvError`.
+"""
+
+from qkv._aio import AsyncClient
+from qkv._channel import TLS
+from qkv._client import Client
+from qkv._errors import (
+    CallError,
+    CancelledError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    MalformedOperandError,
+    QkvError,
+    TooLargeError,
+    UnavailableError,
+    Violation,
+)
+from qkv._health import Health
+from qkv._local import local
+from qkv._options import AttentionOptions
+from qkv._results import AttentionResult, Report
+
+__all__ = [
+    "TLS",
+    "AsyncClient",
+    "AttentionOptions",
+    "AttentionResult",
+    "CallError",
+    "CancelledError",
+    "Client",
+    "DeadlineExceededError",
+    "Health",
+    "InvalidRequestError",
+    "MalformedOperandError",
+    "QkvError",
+    "Report",
+    "TooLargeError",
+    "UnavailableError",
+    "Violation",
+    "local",
+]

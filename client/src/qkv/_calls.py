@@ -1,0 +1,29 @@
+"""What a call is, apart from how it is carried: the core that the sync and the async client share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A unary method: its path and the types that go over the wire."""
+
+    path: str
+    request_type: type[Message]
+    response_type: type[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """A call ready to be sent, and how its response becomes a result."""
+
+    method: Method
+    request: Message
+    result: Callable[[Any], R]
+    timeout: float | None = None  # None: the client's own
+    wait_for_ready: bool | None = None  # None: the client's own

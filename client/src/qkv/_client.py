@@ -1,0 +1,53 @@
+"""The blocking client."""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+import grpc
+
+from qkv import _attention, _health
+from qkv._calls import Call
+from qkv._connection import Connection
+from qkv._signature import method_of
+from qkv._status import call_error
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _method(build: Callable[P, Call[R]]) -> "Callable[Concatenate[Client, P], R]":
+    def carry(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = build(*args, **kwargs)
+        try:
+            response = self._send(call)
+        except grpc.RpcError as error:  # which is also the finished call, with its code and trailers
+            raise call_error(error.code(), error.details() or "", error.trailing_metadata()) from None
+        return call.result(response)
+
+    return method_of(build, carry)
+
+
+class Client(Connection):
+    """A connection for threads; several may share it. Use it as a context manager, or close it.
+
+        with Client("localhost:50051") as client:
+            client.attention([[1.0, 0.0], [0.0, 1.0]]).output
+
+    The arguments are those of `Connection`.
+    """
+
+    _transport = grpc
+
+    attention = _method(_attention.attention)
+    multi_head_attention = _method(_attention.multi_head_attention)
+    health = _method(_health.health)
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled. Closing twice is once."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,53 @@
+"""What the blocking and the asyncio client have in common: a channel, the stubs on it, and the defaults of calls."""
+
+from typing import Any
+
+from qkv._calls import Call, Method
+from qkv._channel import TLS, Options, channel_options
+
+
+class Connection:
+    """A connection to a qkv server.
+
+    `target` is host:port or unix:/path. `timeout` is the deadline of a call in seconds unless the call says its own
+    (None: no deadline). `wait_for_ready` lets calls wait for a server that is not up yet. `retries` repeats a call that
+    was answered UNAVAILABLE, as a server that is stopping or overloaded answers, up to three times. `options` are gRPC
+    channel arguments.
+    """
+
+    _transport: Any  # the module that makes channels: grpc or grpc.aio
+
+    def __init__(
+        self,
+        target: str = "localhost:50051",
+        *,
+        tls: TLS | None = None,
+        timeout: float | None = 60.0,
+        wait_for_ready: bool = False,
+        retries: bool = True,
+        options: Options | None = None,
+    ) -> None:
+        arguments = channel_options(tls, retries, options)
+        if tls is None:
+            self._channel = self._transport.insecure_channel(target, arguments)
+        else:
+            self._channel = self._transport.secure_channel(target, tls.credentials(), arguments)
+        self._stubs: dict[Method, Any] = {}
+        self._timeout = timeout
+        self._wait_for_ready = wait_for_ready
+        self.target = target
+
+    def _send(self, call: Call[Any]) -> Any:
+        """Start a call: the response of a blocking channel, something to await of an asyncio one."""
+        method = call.method
+        if method not in self._stubs:
+            self._stubs[method] = self._channel.unary_unary(
+                method.path,
+                request_serializer=method.request_type.SerializeToString,
+                response_deserializer=method.response_type.FromString,
+            )
+        return self._stubs[method](
+            call.request,
+            timeout=self._timeout if call.timeout is None else call.timeout,
+            wait_for_ready=self._wait_for_ready if call.wait_for_ready is None else call.wait_for_ready,
+        )

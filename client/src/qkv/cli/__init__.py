@@ -1,0 +1,1 @@
+"""The command `qkv`: one module for each subcommand."""

@@ -1,0 +1,27 @@
+"""Ask whether a server takes calls. The exit status is 0 when it does, for health checks of containers."""
+
+import argparse
+
+from qkv import Client, Health
+
+NAME = "health"
+HELP = "ask whether a server takes calls"
+
+SERVING, NOT_SERVING = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.add_argument(
+        "service",
+        nargs="?",
+        default="",
+        help="one service, as qkv.v1.AttentionService, or `liveness` (default: the server as a whole)",
+    )
+
+
+def run(client: Client, options: argparse.Namespace) -> int:
+    """Print the health and return 0 if it is SERVING."""
+    health = client.health(options.service)
+    print(f"{client.target}: {options.service or 'server'} is {health.name}")
+    return SERVING if health is Health.SERVING else NOT_SERVING

@@ -1,0 +1,203 @@
+from qkv.v1 import tensor_pb2 as _tensor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Quantity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    QUANTITY_UNSPECIFIED: _ClassVar[Quantity]
+    QUANTITY_SCORES: _ClassVar[Quantity]
+    QUANTITY_CAPPED_SCORES: _ClassVar[Quantity]
+    QUANTITY_MASKED_SCORES: _ClassVar[Quantity]
+    QUANTITY_WEIGHTS: _ClassVar[Quantity]
+    QUANTITY_AVERAGED_WEIGHTS: _ClassVar[Quantity]
+    QUANTITY_LOG_SUM_EXP: _ClassVar[Quantity]
+    QUANTITY_PRESENT_KEY: _ClassVar[Quantity]
+    QUANTITY_PRESENT_VALUE: _ClassVar[Quantity]
+
+class AxisOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AXIS_ORDER_UNSPECIFIED: _ClassVar[AxisOrder]
+    AXIS_ORDER_HEADS_FIRST: _ClassVar[AxisOrder]
+    AXIS_ORDER_SEQUENCE_FIRST: _ClassVar[AxisOrder]
+
+class MaskPolarity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MASK_POLARITY_UNSPECIFIED: _ClassVar[MaskPolarity]
+    MASK_POLARITY_TRUE_ATTENDS: _ClassVar[MaskPolarity]
+    MASK_POLARITY_TRUE_HIDES: _ClassVar[MaskPolarity]
+
+class Alignment(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALIGNMENT_UNSPECIFIED: _ClassVar[Alignment]
+    ALIGNMENT_TOP_LEFT: _ClassVar[Alignment]
+    ALIGNMENT_BOTTOM_RIGHT: _ClassVar[Alignment]
+
+class EmptyRow(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EMPTY_ROW_UNSPECIFIED: _ClassVar[EmptyRow]
+    EMPTY_ROW_ZERO: _ClassVar[EmptyRow]
+    EMPTY_ROW_NAN: _ClassVar[EmptyRow]
+    EMPTY_ROW_MEAN_VALUE: _ClassVar[EmptyRow]
+
+class SoftmaxAxis(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOFTMAX_AXIS_UNSPECIFIED: _ClassVar[SoftmaxAxis]
+    SOFTMAX_AXIS_KEYS: _ClassVar[SoftmaxAxis]
+    SOFTMAX_AXIS_QUERIES: _ClassVar[SoftmaxAxis]
+QUANTITY_UNSPECIFIED: Quantity
+QUANTITY_SCORES: Quantity
+QUANTITY_CAPPED_SCORES: Quantity
+QUANTITY_MASKED_SCORES: Quantity
+QUANTITY_WEIGHTS: Quantity
+QUANTITY_AVERAGED_WEIGHTS: Quantity
+QUANTITY_LOG_SUM_EXP: Quantity
+QUANTITY_PRESENT_KEY: Quantity
+QUANTITY_PRESENT_VALUE: Quantity
+AXIS_ORDER_UNSPECIFIED: AxisOrder
+AXIS_ORDER_HEADS_FIRST: AxisOrder
+AXIS_ORDER_SEQUENCE_FIRST: AxisOrder
+MASK_POLARITY_UNSPECIFIED: MaskPolarity
+MASK_POLARITY_TRUE_ATTENDS: MaskPolarity
+MASK_POLARITY_TRUE_HIDES: MaskPolarity
+ALIGNMENT_UNSPECIFIED: Alignment
+ALIGNMENT_TOP_LEFT: Alignment
+ALIGNMENT_BOTTOM_RIGHT: Alignment
+EMPTY_ROW_UNSPECIFIED: EmptyRow
+EMPTY_ROW_ZERO: EmptyRow
+EMPTY_ROW_NAN: EmptyRow
+EMPTY_ROW_MEAN_VALUE: EmptyRow
+SOFTMAX_AXIS_UNSPECIFIED: SoftmaxAxis
+SOFTMAX_AXIS_KEYS: SoftmaxAxis
+SOFTMAX_AXIS_QUERIES: SoftmaxAxis
+
+class MultiHead(_message.Message):
+    __slots__ = ("heads", "kv_heads", "axis_order", "query_weight", "key_weight", "value_weight", "output_weight", "query_bias", "key_bias", "value_bias", "output_bias", "extra_key", "extra_value", "add_zero_attention")
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    KV_HEADS_FIELD_NUMBER: _ClassVar[int]
+    AXIS_ORDER_FIELD_NUMBER: _ClassVar[int]
+    QUERY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    KEY_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    QUERY_BIAS_FIELD_NUMBER: _ClassVar[int]
+    KEY_BIAS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_BIAS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_BIAS_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_KEY_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ADD_ZERO_ATTENTION_FIELD_NUMBER: _ClassVar[int]
+    heads: int
+    kv_heads: int
+    axis_order: AxisOrder
+    query_weight: _tensor_pb2.Operand
+    key_weight: _tensor_pb2.Operand
+    value_weight: _tensor_pb2.Operand
+    output_weight: _tensor_pb2.Operand
+    query_bias: _tensor_pb2.Operand
+    key_bias: _tensor_pb2.Operand
+    value_bias: _tensor_pb2.Operand
+    output_bias: _tensor_pb2.Operand
+    extra_key: _tensor_pb2.Operand
+    extra_value: _tensor_pb2.Operand
+    add_zero_attention: bool
+    def __init__(self, heads: _Optional[int] = ..., kv_heads: _Optional[int] = ..., axis_order: _Optional[_Union[AxisOrder, str]] = ..., query_weight: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., key_weight: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., value_weight: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., output_weight: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., query_bias: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., key_bias: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., value_bias: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., output_bias: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., extra_key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., extra_value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., add_zero_attention: bool = ...) -> None: ...
+
+class Visibility(_message.Message):
+    __slots__ = ("mask", "mask_polarity", "causal", "alignment", "window_left", "window_right", "key_lengths", "query_lengths", "empty_row")
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    MASK_POLARITY_FIELD_NUMBER: _ClassVar[int]
+    CAUSAL_FIELD_NUMBER: _ClassVar[int]
+    ALIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_LEFT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_RIGHT_FIELD_NUMBER: _ClassVar[int]
+    KEY_LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    QUERY_LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    EMPTY_ROW_FIELD_NUMBER: _ClassVar[int]
+    mask: _tensor_pb2.Operand
+    mask_polarity: MaskPolarity
+    causal: bool
+    alignment: Alignment
+    window_left: int
+    window_right: int
+    key_lengths: _containers.RepeatedScalarFieldContainer[int]
+    query_lengths: _containers.RepeatedScalarFieldContainer[int]
+    empty_row: EmptyRow
+    def __init__(self, mask: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., mask_polarity: _Optional[_Union[MaskPolarity, str]] = ..., causal: bool = ..., alignment: _Optional[_Union[Alignment, str]] = ..., window_left: _Optional[int] = ..., window_right: _Optional[int] = ..., key_lengths: _Optional[_Iterable[int]] = ..., query_lengths: _Optional[_Iterable[int]] = ..., empty_row: _Optional[_Union[EmptyRow, str]] = ...) -> None: ...
+
+class Scoring(_message.Message):
+    __slots__ = ("scale", "softcap", "softmax_axis", "softmax_precision")
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    SOFTCAP_FIELD_NUMBER: _ClassVar[int]
+    SOFTMAX_AXIS_FIELD_NUMBER: _ClassVar[int]
+    SOFTMAX_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    scale: float
+    softcap: float
+    softmax_axis: SoftmaxAxis
+    softmax_precision: _tensor_pb2.DataType
+    def __init__(self, scale: _Optional[float] = ..., softcap: _Optional[float] = ..., softmax_axis: _Optional[_Union[SoftmaxAxis, str]] = ..., softmax_precision: _Optional[_Union[_tensor_pb2.DataType, str]] = ...) -> None: ...
+
+class AttentionRequest(_message.Message):
+    __slots__ = ("query", "key", "value", "multi_head", "visibility", "scoring", "past_key", "past_value", "outputs", "semantics_version")
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    MULTI_HEAD_FIELD_NUMBER: _ClassVar[int]
+    VISIBILITY_FIELD_NUMBER: _ClassVar[int]
+    SCORING_FIELD_NUMBER: _ClassVar[int]
+    PAST_KEY_FIELD_NUMBER: _ClassVar[int]
+    PAST_VALUE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    SEMANTICS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    query: _tensor_pb2.Operand
+    key: _tensor_pb2.Operand
+    value: _tensor_pb2.Operand
+    multi_head: MultiHead
+    visibility: Visibility
+    scoring: Scoring
+    past_key: _tensor_pb2.Operand
+    past_value: _tensor_pb2.Operand
+    outputs: _containers.RepeatedScalarFieldContainer[Quantity]
+    semantics_version: int
+    def __init__(self, query: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., multi_head: _Optional[_Union[MultiHead, _Mapping]] = ..., visibility: _Optional[_Union[Visibility, _Mapping]] = ..., scoring: _Optional[_Union[Scoring, _Mapping]] = ..., past_key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., past_value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Quantity, str]]] = ..., semantics_version: _Optional[int] = ...) -> None: ...
+
+class AttentionResponse(_message.Message):
+    __slots__ = ("output", "scores", "capped_scores", "masked_scores", "weights", "averaged_weights", "log_sum_exp", "present_key", "present_value", "semantics_version", "report")
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    CAPPED_SCORES_FIELD_NUMBER: _ClassVar[int]
+    MASKED_SCORES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    AVERAGED_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    LOG_SUM_EXP_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_KEY_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_VALUE_FIELD_NUMBER: _ClassVar[int]
+    SEMANTICS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    output: _tensor_pb2.Operand
+    scores: _tensor_pb2.Operand
+    capped_scores: _tensor_pb2.Operand
+    masked_scores: _tensor_pb2.Operand
+    weights: _tensor_pb2.Operand
+    averaged_weights: _tensor_pb2.Operand
+    log_sum_exp: _tensor_pb2.Operand
+    present_key: _tensor_pb2.Operand
+    present_value: _tensor_pb2.Operand
+    semantics_version: int
+    report: Report
+    def __init__(self, output: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., scores: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., capped_scores: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., masked_scores: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., weights: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., averaged_weights: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., log_sum_exp: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., present_key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., present_value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., semantics_version: _Optional[int] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("path", "queue_seconds", "compute_seconds")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    queue_seconds: float
+    compute_seconds: float
+    def __init__(self, path: _Optional[str] = ..., queue_seconds: _Optional[float] = ..., compute_seconds: _Optional[float] = ...) -> None: ...

@@ -1,0 +1,129 @@
+"""The command `qkv-server`."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from qkv_server.operations.server import AddressError, run
+from qkv_server.operations.settings import DEFAULT_ADDRESS, Settings, TLSFiles
+from qkv_server.service.limits import Limits
+
+DEFAULTS = Settings()
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="qkv-server")
+def main() -> None:
+    """qkv: attention as a service."""
+
+
+@main.command(context_settings={"auto_envvar_prefix": "QKV", "show_default": True})
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    default=[DEFAULT_ADDRESS],
+    envvar="QKV_ADDRESS",
+    show_envvar=True,
+    help="Where to listen: host:port (port 0 takes a free one) or unix:/path. Repeat it for several, or part them by "
+    "spaces in the variable.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=DEFAULTS.workers, show_envvar=True, help="Threads of arithmetic."
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(0),
+    default=DEFAULTS.queue,
+    show_envvar=True,
+    help="Calls that may wait for a worker; more are answered UNAVAILABLE with a time to try again.",
+)
+@click.option(
+    "--max-message-bytes",
+    type=click.IntRange(1),
+    default=DEFAULTS.limits.message_bytes,
+    show_envvar=True,
+    help="The largest request, and the largest answer.",
+)
+@click.option(
+    "--max-working-bytes",
+    type=click.IntRange(1),
+    default=DEFAULTS.limits.working_bytes,
+    show_envvar=True,
+    help="The most memory that computing one call may take.",
+)
+@click.option("--tls-certificate", type=FILE, show_envvar=True, help="PEM certificate chain: serve TCP with TLS.")
+@click.option("--tls-key", type=FILE, show_envvar=True, help="PEM private key of the certificate.")
+@click.option(
+    "--tls-client-ca", type=FILE, show_envvar=True, help="PEM authorities of client certificates: mutual TLS."
+)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(0),
+    default=DEFAULTS.drain_seconds,
+    show_envvar=True,
+    help="On SIGTERM, how long to serve on after health says NOT_SERVING.",
+)
+@click.option(
+    "--grace-seconds",
+    type=click.FloatRange(0),
+    default=DEFAULTS.grace_seconds,
+    show_envvar=True,
+    help="After that, how long the calls under way may take to finish.",
+)
+@click.option(
+    "--reflection/--no-reflection",
+    default=DEFAULTS.reflection,
+    show_envvar=True,
+    help="Describe the services to tools.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_envvar=True,
+    help="How much to say on standard error.",
+)
+def serve(
+    addresses: tuple[str, ...],
+    workers: int,
+    queue: int,
+    max_message_bytes: int,
+    max_working_bytes: int,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    drain_seconds: float,
+    grace_seconds: float,
+    reflection: bool,
+    log_level: str,
+) -> None:
+    """Serve attention over gRPC until SIGTERM."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    settings = Settings(
+        addresses=addresses,
+        workers=workers,
+        queue=queue,
+        limits=Limits(max_message_bytes, max_working_bytes),
+        tls=_tls(tls_certificate, tls_key, tls_client_ca),
+        drain_seconds=drain_seconds,
+        grace_seconds=grace_seconds,
+        reflection=reflection,
+    )
+    try:
+        asyncio.run(run(settings))
+    except (AddressError, OSError) as error:
+        click.echo(f"qkv-server: {error}", err=True)
+        sys.exit(1)
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TLSFiles | None:
+    if certificate is None and key is None and client_ca is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--tls-certificate and --tls-key are needed together, also for --tls-client-ca")
+    return TLSFiles(certificate=certificate, key=key, client_ca=client_ca)

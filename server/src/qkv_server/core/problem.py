@@ -1,0 +1,140 @@
+"""What an attention call means: the arrays, the options, and what to answer. Field names are those of the contract.
+
+Letters in the shapes: B batch rows, L queries, S new keys, P cached keys, T = P + S, Hq query heads, Hkv key and value
+heads, D head size of query and key, Dv head size of value.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class AxisOrder(Enum):
+    """The order of the axes of rank-4 query, key, value and output; caches are always heads first."""
+
+    HEADS_FIRST = auto()  # (B, H, L, D)
+    SEQUENCE_FIRST = auto()  # (B, L, H, D)
+
+
+class MaskPolarity(Enum):
+    """What true means in a boolean mask."""
+
+    TRUE_ATTENDS = auto()
+    TRUE_HIDES = auto()
+
+
+class Alignment(Enum):
+    """Where query i stands among the keys, for causality and windows."""
+
+    TOP_LEFT = auto()  # at P + i
+    BOTTOM_RIGHT = auto()  # the last valid query stands at the last valid key
+
+
+class EmptyRow(Enum):
+    """What a query that may see no key is answered with."""
+
+    ZERO = auto()
+    NAN = auto()
+    MEAN_VALUE = auto()
+
+
+class SoftmaxAxis(Enum):
+    """The axis of the (query, key) scores along which weights sum to 1."""
+
+    KEYS = auto()
+    QUERIES = auto()
+
+
+class Quantity(Enum):
+    """An intermediate result that an answer may carry; the value is its attribute of `Answer`."""
+
+    SCORES = "scores"
+    CAPPED_SCORES = "capped_scores"
+    MASKED_SCORES = "masked_scores"
+    WEIGHTS = "weights"
+    AVERAGED_WEIGHTS = "averaged_weights"
+    LOG_SUM_EXP = "log_sum_exp"
+    PRESENT_KEY = "present_key"
+    PRESENT_VALUE = "present_value"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class MultiHead:
+    """Heads of the last axis, and projections as `torch.nn.Linear` stores them: (out, in), y = x·Wᵀ + b."""
+
+    heads: int = 0  # Hq; 0 is one head
+    kv_heads: int = 0  # Hkv; 0 is as many as heads
+    axis_order: AxisOrder = AxisOrder.HEADS_FIRST
+    query_weight: Array | None = None  # (Hq·D, features of query)
+    key_weight: Array | None = None  # (Hkv·D, features of key)
+    value_weight: Array | None = None  # (Hkv·Dv, features of value)
+    output_weight: Array | None = None  # (out, Hq·Dv)
+    query_bias: Array | None = None  # (Hq·D,)
+    key_bias: Array | None = None  # (Hkv·D,)
+    value_bias: Array | None = None  # (Hkv·Dv,)
+    output_bias: Array | None = None  # (out,)
+    extra_key: Array | None = None  # (Hkv·D,) or (1, 1, Hkv·D)
+    extra_value: Array | None = None  # (Hkv·Dv,) or (1, 1, Hkv·Dv)
+    add_zero_attention: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Visibility:
+    """Which keys a query may see: a pair is visible when every part that is set allows it."""
+
+    mask: Array | None = None  # bool or floating, broadcast to (B, Hq, L, T), padded with hidden
+    mask_polarity: MaskPolarity = MaskPolarity.TRUE_ATTENDS
+    causal: bool = False
+    alignment: Alignment | None = None  # needed exactly when the two give different answers
+    window_left: int | None = None  # keys before its own position; None is all
+    window_right: int | None = None  # keys after its own position; None is all
+    key_lengths: Sequence[int] = ()  # B of them, or none
+    query_lengths: Sequence[int] = ()  # B of them, or none
+    empty_row: EmptyRow = EmptyRow.ZERO
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Scoring:
+    """How a visible pair is scored and how scores become weights."""
+
+    scale: float | None = None  # None is 1/√D
+    softcap: float = 0.0  # c > 0: c·tanh(score/c), before the mask; 0 is off
+    softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS
+    softmax_precision: np.dtype[Any] | None = None  # None: float64 if an operand is float64, else float32
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Problem:
+    """One attention call. Ranks of query, key and value: 2 (L, D), 3 (B, L, D), with head counts (…, L, Hq·D), or 4."""
+
+    query: Array
+    key: Array | None = None  # None: the query
+    value: Array | None = None  # None: the key
+    multi_head: MultiHead = field(default_factory=MultiHead)
+    visibility: Visibility = field(default_factory=Visibility)
+    scoring: Scoring = field(default_factory=Scoring)
+    past_key: Array | None = None  # (B, Hkv, P, D); rank 2: (P, D), or (Hkv, P, D) with head counts
+    past_value: Array | None = None  # as past_key, with Dv
+    outputs: frozenset[Quantity] = frozenset()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Answer:
+    """The output, and the quantities asked for; the others are None. Shapes as the contract says."""
+
+    output: Array
+    scores: Array | None = None
+    capped_scores: Array | None = None
+    masked_scores: Array | None = None
+    weights: Array | None = None
+    averaged_weights: Array | None = None
+    log_sum_exp: Array | None = None
+    present_key: Array | None = None
+    present_value: Array | None = None
+    path: str = "reference"

@@ -1,0 +1,51 @@
+"""What is wrong with a problem: every wrong field, named by its path in the contract, all at once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One wrong field: its path, as `visibility.mask`, and what was expected."""
+
+    field: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.description}"
+
+
+class InvalidProblemError(ValueError):
+    """A problem that has no answer. `violations` has one entry for each wrong field."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(map(str, violations)))
+        self.violations = violations
+
+
+class Violations:
+    """Collects what is wrong, so that a caller hears of everything in one answer."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Violation] = {}
+
+    def add(self, field: str, description: str) -> None:
+        """Note that a field is wrong; the first thing said of a field stands."""
+        self._found.setdefault(field, Violation(field, description))
+
+    def require(self, condition: bool, field: str, description: str) -> bool:
+        """Note the field as wrong unless the condition holds, and return the condition."""
+        if not condition:
+            self.add(field, description)
+        return condition
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __iter__(self) -> Iterator[Violation]:
+        return iter(self._found.values())
+
+    def raise_if_any(self) -> None:
+        """Raise InvalidProblemError if anything was noted."""
+        if self._found:
+            raise InvalidProblemError(tuple(self._found.values()))

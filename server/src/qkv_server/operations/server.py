@@ -1,0 +1,104 @@
+"""The life of a server: bind, serve, drain, stop."""
+
+import asyncio
+import logging
+import signal
+from dataclasses import dataclass
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from threadpoolctl import threadpool_limits
+
+from qkv_server.operations.health import Health
+from qkv_server.operations.settings import Settings, TLSFiles
+from qkv_server.service.workers import Workers
+from qkv_server.transport import attention
+
+log = logging.getLogger(__name__)
+
+HEALTH_SERVICE = "grpc.health.v1.Health"
+
+
+class AddressError(Exception):
+    """An address that cannot be served on: taken, malformed, or not of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that has started. `addresses` are those asked for, with the ports that were free in place of 0."""
+
+    addresses: tuple[str, ...]
+    _server: grpc.aio.Server
+    _health: Health
+    _workers: Workers
+    _settings: Settings
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        """Bind every address and serve; raises AddressError, or OSError for a certificate that cannot be read."""
+        threadpool_limits(1, user_api="blas")  # workers are the parallelism: each computes on one thread
+        workers = Workers(settings.workers, settings.queue)
+        health = Health((attention.SERVICE,))
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", settings.limits.message_bytes),
+                ("grpc.max_send_message_length", -1),  # limited before it is computed
+                ("grpc.so_reuseport", 0),  # a second server on one port is an error, not a coin toss
+            ]
+        )
+        server.add_generic_rpc_handlers((attention.attention_handler(workers, settings.limits),))
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+        if settings.reflection:
+            names = (attention.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
+        await server.start()
+        await health.serving()
+        return cls(addresses, server, health, workers, settings)
+
+    async def stop(self) -> None:
+        """Drain: say NOT_SERVING, keep serving for a while, refuse new calls, finish those under way."""
+        await self._health.draining()
+        await asyncio.sleep(self._settings.drain_seconds)
+        await self._server.stop(self._settings.grace_seconds)
+        self._workers.close()
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    stopping = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    server = await Server.start(settings)
+    for address in server.addresses:
+        log.info("serving on %s", address)
+    await stopping.wait()
+    log.info("draining: finishing the calls under way, for at most %g s", settings.grace_seconds)
+    await server.stop()
+    log.info("stopped")
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: TLSFiles | None) -> str:
+    """Listen on an address; the address, with the port that was bound."""
+    try:
+        if tls is None or address.startswith("unix"):
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, _credentials(tls))
+    except RuntimeError as error:
+        raise AddressError(f"cannot serve on {address}: {error}") from None
+    if address.startswith("unix"):
+        return address
+    host, _, _ = address.rpartition(":")
+    return f"{host}:{port}"
+
+
+def _credentials(tls: TLSFiles) -> grpc.ServerCredentials:
+    client_ca = tls.client_ca.read_bytes() if tls.client_ca is not None else None
+    return grpc.ssl_server_credentials(
+        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+        root_certificates=client_ca,
+        require_client_auth=client_ca is not None,
+    )

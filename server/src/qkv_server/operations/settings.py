@@ -1,0 +1,32 @@
+"""Every setting of the server, in one place. The command line fills them; each flag has a QKV_… twin."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qkv_server.service.limits import Limits
+
+DEFAULT_ADDRESS = "localhost:50051"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSFiles:
+    """PEM files of transport security; `client_ca` makes it mutual."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is started with."""
+
+    addresses: tuple[str, ...] = (DEFAULT_ADDRESS,)  # host:port (port 0: any free one), or unix:/path
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # threads of arithmetic
+    queue: int = 64  # calls that may wait for a worker
+    limits: Limits = field(default_factory=Limits)
+    tls: TLSFiles | None = None  # for TCP addresses; unix sockets are guarded by the file system
+    drain_seconds: float = 0.0  # between saying NOT_SERVING and refusing new calls
+    grace_seconds: float = 30.0  # for the calls under way, after that
+    reflection: bool = True

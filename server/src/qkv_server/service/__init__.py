@@ -1,0 +1,1 @@
+"""What the server does, without a transport: decode → resolve → admit → compute → encode."""

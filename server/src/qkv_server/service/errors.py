@@ -1,0 +1,56 @@
+"""Why the service does not answer, in a form that any transport can tell its caller."""
+
+from collections.abc import Mapping, Sequence
+
+from qkv import Violation
+
+
+class ServiceError(Exception):
+    """Base of the refusals. `reason` is a constant that programs can compare, `metadata` further facts by name."""
+
+    reason: str
+
+    def __init__(self, message: str, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.metadata = dict(metadata or {})
+
+
+class InvalidRequestError(ServiceError):
+    """The request has no answer; `violations` names every wrong field."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(map(str, violations)))
+        self.violations = tuple(violations)
+
+
+class TooLargeError(ServiceError):
+    """Answering would take more than the server admits, now or ever."""
+
+    reason = "REQUEST_TOO_LARGE"
+
+    def __init__(self, what: str, needed: int, limit: int) -> None:
+        super().__init__(
+            f"{what} would take {needed} bytes, this server admits {limit}",
+            {"neededBytes": str(needed), "limitBytes": str(limit)},
+        )
+
+
+class OutOfMemoryError(ServiceError):
+    """The machine had less memory than the server was told to use."""
+
+    reason = "OUT_OF_MEMORY"
+
+    def __init__(self) -> None:
+        super().__init__("the server ran out of memory while computing the answer")
+
+
+class OverloadedError(ServiceError):
+    """The server is busy and its queue is full; `retry_seconds` is when to try again."""
+
+    reason = "OVERLOADED"
+
+    def __init__(self, queue: int, retry_seconds: float) -> None:
+        super().__init__(f"busy, and the queue of {queue} calls is full; try again in {retry_seconds:g} s")
+        self.retry_seconds = retry_seconds

@@ -1,0 +1,23 @@
+"""What the server admits, decided from sizes before anything is allocated."""
+
+from dataclasses import dataclass
+
+from qkv_server.core import Dimensions, Problem, answer_bytes, working_bytes
+from qkv_server.service.errors import TooLargeError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes that one call may take: its messages on the wire, and everything while it is computed."""
+
+    message_bytes: int = 256 * 2**20
+    working_bytes: int = 4 * 2**30
+
+    def admit(self, problem: Problem, dimensions: Dimensions) -> None:
+        """Raise TooLargeError if the answer or the work would be larger than the limits."""
+        for what, needed, limit in (
+            ("the answer", answer_bytes(problem, dimensions), self.message_bytes),
+            ("computing the answer", working_bytes(problem, dimensions), self.working_bytes),
+        ):
+            if needed > limit:
+                raise TooLargeError(what, needed, limit)

@@ -1,0 +1,37 @@
+"""A bounded pool of threads for the arithmetic, with a bounded queue before it."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from qkv_server.service.errors import OverloadedError
+
+R = TypeVar("R")
+
+RETRY_SECONDS = 0.1
+
+
+class Workers:
+    """Runs work on `threads` threads while at most `queue` more calls wait; others are refused at once."""
+
+    def __init__(self, threads: int, queue: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="qkv-worker")
+        self._places = threading.BoundedSemaphore(threads + queue)
+        self._queue = queue
+
+    async def run(self, work: Callable[[], R]) -> R:
+        """The result of the work; raises OverloadedError when the queue is full.
+
+        Cancelled while it waits, it never runs; cancelled while it runs, it keeps its place until its thread is free.
+        """
+        if not self._places.acquire(blocking=False):
+            raise OverloadedError(self._queue, RETRY_SECONDS)
+        future = self._executor.submit(work)
+        future.add_done_callback(lambda _: self._places.release())
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Wait for the work under way and end the threads."""
+        self._executor.shutdown(cancel_futures=True)

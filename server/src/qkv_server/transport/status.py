@@ -1,0 +1,72 @@
+"""From a refusal of the service to a gRPC status with its details (AIP-193: one ErrorInfo, one of each other)."""
+
+from collections.abc import Iterable, Sequence
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from qkv import Violation
+from qkv.third_party.google_rpc_pb2 import BadRequest, ErrorInfo, RetryInfo, Status
+from qkv_server.service.errors import (
+    InvalidRequestError,
+    OutOfMemoryError,
+    OverloadedError,
+    ServiceError,
+    TooLargeError,
+)
+
+DOMAIN = "qkv.v1"
+
+# gRPC lets trailers be 8 KiB; the message is sent twice (percent-encoded, and in the status), the details in base64.
+MESSAGE_CHARACTERS = 600
+DESCRIPTION_CHARACTERS = 400
+VIOLATIONS_BYTES = 3000
+
+CODES: dict[type[ServiceError], grpc.StatusCode] = {
+    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    OutOfMemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    OverloadedError: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
+    """The code and the google.rpc.Status of a refusal."""
+    code = CODES[type(error)]
+    details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
+    if isinstance(error, InvalidRequestError):
+        details.append(_bad_request(error.violations))
+    if isinstance(error, OverloadedError):
+        delay = Duration()
+        delay.FromNanoseconds(int(error.retry_seconds * 1e9))
+        details.append(RetryInfo(retry_delay=delay))
+    number: int = code.value[0]
+    message = _shortened(str(error), MESSAGE_CHARACTERS)
+    return code, Status(code=number, message=message, details=_packed(details))
+
+
+def _bad_request(violations: Sequence[Violation]) -> BadRequest:
+    """The violations, as many as fit; a last one counts those that did not."""
+    told = BadRequest()
+    for position, violation in enumerate(violations):
+        if told.ByteSize() > VIOLATIONS_BYTES:
+            rest = len(violations) - position
+            told.field_violations.add(field="request", description=f"{rest} more fields are wrong")
+            break
+        description = _shortened(violation.description, DESCRIPTION_CHARACTERS)
+        told.field_violations.add(field=violation.field, description=description)
+    return told
+
+
+def _shortened(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+def _packed(details: Iterable[Message]) -> list[Any]:
+    """Details under the names that google.rpc gives them, which is how every client looks for them."""
+    return [
+        Any(type_url=f"type.googleapis.com/google.rpc.{detail.DESCRIPTOR.name}", value=detail.SerializeToString())
+        for detail in details
+    ]
