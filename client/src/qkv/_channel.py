@@ -44,9 +44,13 @@ class TLS:
         return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=certificate)
 
 
-def channel_options(tls: TLS | None, retries: bool, options: Options | None) -> Options:
+LOOPBACK = ("localhost", "127.", "[::1]", "unix")
+
+
+def channel_options(target: str, tls: TLS | None, retries: bool, options: Options | None) -> Options:
     """The channel arguments: sizes are the server's to limit, retries by service config; the caller's come last."""
     arguments: Options = [
+        ("grpc.enable_http_proxy", int(not target.startswith(LOOPBACK))),  # a proxy cannot reach this machine
         ("grpc.max_receive_message_length", -1),
         ("grpc.max_send_message_length", -1),
         ("grpc.enable_retries", int(retries)),

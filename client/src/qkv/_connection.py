@@ -27,7 +27,7 @@ class Connection:
         retries: bool = True,
         options: Options | None = None,
     ) -> None:
-        arguments = channel_options(tls, retries, options)
+        arguments = channel_options(target, tls, retries, options)
         if tls is None:
             self._channel = self._transport.insecure_channel(target, arguments)
         else:

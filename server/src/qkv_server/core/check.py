@@ -120,7 +120,7 @@ def _measure(problem: Problem, found: Violations) -> Dimensions | None:
         extra_keys=(multi_head.extra_key is not None) + multi_head.add_zero_attention,
         head_size=q.size,
         value_size=v.size,
-        out_features=q.heads * v.size if multi_head.output_weight is None else multi_head.output_weight.shape[0],
+        out_features=_out_features(multi_head, q.heads * v.size),
         compute=compute,
         softmax=problem.scoring.softmax_precision or compute,
     )
@@ -212,6 +212,12 @@ def _agree(q: _PerHead, k: _PerHead, v: _PerHead, problem: Problem, found: Viola
 def _shaping_field(name: str, multi_head: MultiHead) -> str:
     """The field that decides the features of an operand: its projection if it has one."""
     return name if getattr(multi_head, f"{name}_weight") is None else f"multi_head.{name}_weight"
+
+
+def _out_features(multi_head: MultiHead, joined: int) -> int:
+    """The last axis of the output of rank 2 or 3."""
+    weight = multi_head.output_weight
+    return weight.shape[0] if weight is not None and weight.ndim == 2 else joined
 
 
 def _past_length(problem: Problem) -> int:

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from qkv_server.core.precision import compute_type, widened
+from qkv_server.core.precision import FLOATING, compute_type, is_floating, widened
 from qkv_server.core.problem import Array
 from qkv_server.core.violations import Violations
 
@@ -16,6 +16,7 @@ def rotary_tables(positions: int, rotary_size: int, base: float = 10000.0) -> tu
     return np.cos(angles), np.sin(angles)
 
 
+@np.errstate(all="ignore")  # NaN and infinity are answers here, not accidents
 def rotary_embedding(
     x: Array,
     cosines: Array,
@@ -35,7 +36,7 @@ def rotary_embedding(
     _check(x, cosines, sines, position_ids, heads, rotary_size)
     compute = compute_type(x.dtype, cosines.dtype, sines.dtype)
     if x.ndim == 3:
-        per_head = x.reshape(*x.shape[:2], heads, -1)  # (B, L, H, D)
+        per_head = x.reshape(*x.shape[:2], heads, x.shape[2] // heads)  # (B, L, H, D)
     else:
         per_head = x.swapaxes(1, 2)  # (B, L, H, D)
     size = rotary_size or per_head.shape[-1]
@@ -58,12 +59,17 @@ def rotary_embedding(
 
 def _check(x: Array, cosines: Array, sines: Array, position_ids: Array | None, heads: int, rotary_size: int) -> None:
     found = Violations()
+    for name, array in (("x", x), ("cosines", cosines), ("sines", sines)):
+        found.require(
+            is_floating(array.dtype), name, f"type is {array.dtype.name}, expected one of {', '.join(FLOATING)}"
+        )
     if not found.require(x.ndim in (3, 4), "x", f"rank is {x.ndim}, expected 3 or 4"):
         found.raise_if_any()
     if x.ndim == 3:
         fits = heads > 0 and x.shape[-1] % heads == 0
         found.require(fits, "heads", f"is {heads}, expected a divisor of {x.shape[-1]}, the last axis of x")
-        found.raise_if_any()
+        if not fits:
+            found.raise_if_any()
         batch, length, features = x.shape
         head_size = features // heads
     else:
@@ -80,14 +86,14 @@ def _check(x: Array, cosines: Array, sines: Array, position_ids: Array | None, h
             expected: tuple[int, ...] = (batch, length, size // 2)
             found.require(table.shape == expected, name, f"shape is {table.shape}, expected {expected}")
         else:
-            fits = table.ndim == 2 and table.shape[1] == size // 2 and table.shape[0] == cosines.shape[0]
+            fits = table.ndim == 2 and table.shape[1] == size // 2 and table.shape[:1] == cosines.shape[:1]
             found.require(fits, name, f"shape is {table.shape}, expected (positions, {size // 2})")
     if position_ids is not None and found.require(
         position_ids.shape == (batch, length) and position_ids.dtype.kind in "iu",
         "position_ids",
         f"are {position_ids.dtype.name} {position_ids.shape}, expected integers ({batch}, {length})",
     ):
-        limit = cosines.shape[0]
+        limit = cosines.shape[0] if cosines.ndim else 1
         found.require(
             bool(((position_ids >= 0) & (position_ids < limit)).all()),
             "position_ids",

@@ -9,6 +9,11 @@ from qkv_server.service.limits import Limits
 DEFAULT_ADDRESS = "localhost:50051"
 
 
+def usable_cores() -> int:
+    """The number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSFiles:
     """PEM files of transport security; `client_ca` makes it mutual."""
@@ -23,7 +28,7 @@ class Settings:
     """What a server is started with."""
 
     addresses: tuple[str, ...] = (DEFAULT_ADDRESS,)  # host:port (port 0: any free one), or unix:/path
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)  # threads of arithmetic
+    workers: int = field(default_factory=usable_cores)  # threads of arithmetic
     queue: int = 64  # calls that may wait for a worker
     limits: Limits = field(default_factory=Limits)
     tls: TLSFiles | None = None  # for TCP addresses; unix sockets are guarded by the file system

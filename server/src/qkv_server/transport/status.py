@@ -1,14 +1,15 @@
 """From a refusal of the service to a gRPC status with its details (AIP-193: one ErrorInfo, one of each other)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from qkv import Violation
-from qkv.third_party.google_rpc_pb2 import BadRequest, ErrorInfo, RetryInfo, Status
 from qkv_server.service.errors import (
     InvalidRequestError,
     OutOfMemoryError,
@@ -44,7 +45,7 @@ def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
         details.append(RetryInfo(retry_delay=delay))
     number: int = code.value[0]
     message = _shortened(str(error), MESSAGE_CHARACTERS)
-    return code, Status(code=number, message=message, details=_packed(details))
+    return code, Status(code=number, message=message, details=map(_packed, details))
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:
@@ -64,9 +65,7 @@ def _shortened(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
-def _packed(details: Iterable[Message]) -> list[Any]:
-    """Details under the names that google.rpc gives them, which is how every client looks for them."""
-    return [
-        Any(type_url=f"type.googleapis.com/google.rpc.{detail.DESCRIPTOR.name}", value=detail.SerializeToString())
-        for detail in details
-    ]
+def _packed(detail: Message) -> Any:
+    packed = Any()
+    packed.Pack(detail)
+    return packed
