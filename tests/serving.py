@@ -9,9 +9,14 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
+SECONDS = 60  # until a test that waits gives up
+
 
 class ServerProcess:
-    """`qkv-server serve` in a process. `addresses` are where it listens; `log` is what it has said so far."""
+    """`qkv-server serve` in a process. `addresses` are where it listens; `log` is what it has said so far.
+
+    `program` is what Python runs instead of the command's own module.
+    """
 
     def __init__(
         self,
@@ -19,46 +24,80 @@ class ServerProcess:
         *,
         addresses: Sequence[str] = ("127.0.0.1:0",),
         environment: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "qkv_server"),
     ) -> None:
-        command = [sys.executable, "-m", "qkv_server", "serve", *arguments]
+        command = [sys.executable, *program, "serve", *arguments]
         for address in addresses:
             command += ["--address", address]
+        environment = {**os.environ, **(environment or {})}
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         self.log = ""
-        self.addresses = [self._next_address() for _ in addresses or ("from the environment",)]
+        self._said = threading.Condition()
+        self._silent = False
+        self._stopping = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.addresses: list[str] = []
+        for count in range(len(addresses) or len(environment["QKV_ADDRESS"].split())):
+            self.wait_for("serving on ", count + 1)
+        self.addresses = re.findall(r"serving on (\S+)", self.log)
 
     @property
     def address(self) -> str:
         return self.addresses[0]
 
-    def _next_address(self) -> str:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log += line
-            if match := re.search(r"serving on (\S+)", line):
-                return match[1]
-        raise RuntimeError(f"the server did not start:\n{self.log}")
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Wait until the server has said something that often; raises RuntimeError with its log if it does not."""
+        with self._said:
+            self._said.wait_for(lambda: self.log.count(text) >= times or self._silent, SECONDS)
+        if self.log.count(text) < times:
+            self.kill()
+            raise RuntimeError(f"the server did not say {text!r}:\n{self.log}")
 
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.log += line
+            with self._said:
+                self.log += line
+                self._said.notify_all()
+        with self._said:
+            self._silent = True
+            self._said.notify_all()
+
+    def write(self, text: str) -> None:
+        """Send something to the standard input of the program."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
 
     def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        """Ask it to drain and end, once: a second signal could hit a process that handles none any more."""
+        if not self._stopping:
+            self._stopping = True
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._stopping = True
+        self.process.kill()
+        self.stop()
 
     def stop(self) -> int:
         """Stop it as an operator would; its exit status."""
-        if self.process.poll() is None:
-            self.terminate()
-        status = self.process.wait(timeout=60)
-        self._reader.join(timeout=10)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self.terminate()
+        try:
+            status = self.process.wait(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._reader.join(timeout=SECONDS)
+            for pipe in (self.process.stdin, self.process.stderr):
+                assert pipe is not None
+                pipe.close()
         return status
 
     def __enter__(self) -> Self:

@@ -143,11 +143,11 @@ def _set_visibility(request: AttentionRequest, options: AttentionOptions) -> Non
     if (empty_row := options.get("empty_row")) is not None:
         visibility.empty_row = named_choice(EmptyRow, "EMPTY_ROW_", empty_row, "empty_row")
     if (window := options.get("window")) is not None:
-        if isinstance(window, int) or len(window) != 2:
-            raise TypeError(
-                f"window: is {window!r}, expected (left, right): a single number could bound one side or both"
-            )
-        left, right = window
+        try:
+            left, right = window
+        except (TypeError, ValueError):
+            description = f"is {window!r}, expected (left, right): a single number could bound one side or both"
+            raise TypeError(f"window: {description}") from None
         if left is not None:
             visibility.window_left = left
         if right is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from qkv_server.operations.server import AddressError, run
+from qkv_server.operations.addresses import AddressError
+from qkv_server.operations.server import run
 from qkv_server.operations.settings import DEFAULT_ADDRESS, Settings, TLSFiles
 from qkv_server.service.limits import Limits
 
@@ -44,7 +45,7 @@ def main() -> None:
 )
 @click.option(
     "--max-message-bytes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 2**31 - 1),  # what gRPC can count
     default=DEFAULTS.limits.message_bytes,
     show_envvar=True,
     help="The largest request, and the largest answer.",

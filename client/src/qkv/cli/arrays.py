@@ -1,7 +1,7 @@
 """Arrays from the command line and from files, and back into files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +18,41 @@ SUFFIXES = (".npy", ".npz", ".safetensors", ".json")
 
 
 def read(source: str, option: str) -> Array:
-    """The array that an option's text names or types; raises ValueError or OSError naming the option."""
+    """The array that an option's text names or types; raises ValueError naming the option."""
     path, _, name = source.rpartition(":") if _is_file(source.rpartition(":")[0]) else (source, "", "")
     try:
-        if not _is_file(path):
-            return _typed(source)
-        return _from_file(Path(path), name, option)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"--{option}: {error.args[0] if error.args else error}") from error
+        return _from_file(Path(path), name, option) if _is_file(path) else _typed(source)
+    except ImportError:
+        raise
+    except OSError as error:
+        raise ValueError(f"--{option}: {path}: {error.strerror or error}") from error
+    except Exception as error:  # numpy, zipfile, json and safetensors each have their own
+        raise ValueError(f"--{option}: {source}: {error}") from error
+
+
+def check_writable(file: Path, names: Collection[str]) -> None:
+    """Raise ValueError if arrays of these names cannot be saved in a file of this name."""
+    if file.suffix not in SUFFIXES:
+        raise ValueError(f"--save: {file}: expected a name ending in one of {', '.join(SUFFIXES)}")
+    if file.suffix == ".npy" and len(names) > 1:
+        raise ValueError(f"--save: {file} holds one array, expected another kind of file for {', '.join(names)}")
 
 
 def write(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Save arrays by name; .npy holds the first, the output."""
+    """Save arrays by name; .npy holds a single one, without its name."""
+    if file.suffix in (".npy", ".npz") and any(array.dtype.name == "bfloat16" for array in arrays.values()):
+        raise ValueError(f"--save: {file}: NumPy's files lose the type bfloat16, expected .safetensors or .json")
     match file.suffix:
         case ".npy":
             np.save(file, next(iter(arrays.values())))
         case ".npz":
-            np.savez(file, allow_pickle=False, **arrays)
+            named: dict[str, Any] = dict(arrays)
+            np.savez(file, **named)
         case ".json":
-            file.write_text(json.dumps({name: array.tolist() for name, array in arrays.items()}) + "\n")
-        case ".safetensors":
-            _safetensors().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+            content = {name: array.tolist() for name, array in arrays.items()}
+            file.write_text(json.dumps(content) + "\n", encoding="utf-8")
         case _:
-            raise ValueError(f"{file}: expected a name ending in one of {', '.join(SUFFIXES)}")
+            _safetensors().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
 
 
 def _is_file(text: str) -> bool:
@@ -55,31 +67,36 @@ def _typed(text: str) -> Array:
             return _numbers(json.loads(text))
         return np.array([[float(number) for number in row.replace(",", " ").split()] for row in text.split(";")])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{text!r} is no array ({error}); {SOURCES}") from error
+        raise ValueError(f"is no array ({error}); {SOURCES}") from error
 
 
 def _from_file(file: Path, name: str, option: str) -> Array:
     match file.suffix:
         case ".npy":
-            if name:
-                raise ValueError(f"{file} holds one array without a name")
-            return np.asarray(np.load(file, allow_pickle=False))
+            with file.open("rb") as stream:  # NumPy leaves open what it cannot read
+                content = np.load(stream, allow_pickle=False)
         case ".npz":
-            with np.load(file, allow_pickle=False) as archive:
-                return np.asarray(_one_of(archive, file, name, option))
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                return np.asarray(_one_of(archive, name, option))
         case ".safetensors":
-            return np.asarray(_one_of(_safetensors().load_file(file), file, name, option))
+            return np.asarray(_one_of(_safetensors().load_file(file), name, option))
         case _:
             content = json.loads(file.read_text(encoding="utf-8"))
-            return _numbers(_one_of(content, file, name, option) if isinstance(content, dict) else content)
+            if isinstance(content, dict):
+                return _numbers(_one_of(content, name, option))
+            content = _numbers(content)
+    if name:
+        raise ValueError("holds one array, without a name")
+    return np.asarray(content)
 
 
-def _one_of(arrays: Mapping[str, Any], file: Path, name: str, option: str) -> Any:
-    """The array of that name, or of the option's, or the only one."""
+def _one_of(arrays: Mapping[str, Any], name: str, option: str) -> Any:
+    """The array of that name, or of the option's, or the only one; answers are saved with _ where options have -."""
     names = list(arrays)
-    wanted = name or (option if option in names else names[0] if len(names) == 1 else "")
+    usual = [own for own in (option, option.replace("-", "_")) if own in names] or (names if len(names) == 1 else [""])
+    wanted = name or usual[0]
     if wanted not in names:
-        raise ValueError(f"{file} has {', '.join(names)}; expected {file}:NAME")
+        raise ValueError(f"has the arrays {', '.join(names)}; expected FILE:NAME with one of them")
     return arrays[wanted]
 
 

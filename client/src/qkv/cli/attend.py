@@ -93,6 +93,8 @@ def run(client: Client, options: argparse.Namespace) -> int:
         call["add_zero_attention"] = options.add_zero_attention
         if call.pop("axis_order", None) is not None:
             raise ValueError("--axis-order: is for rank 4, which has no projections")
+    if options.save is not None:
+        arrays.check_writable(options.save, ("output", *call.get("outputs", ())))
     result = client.multi_head_attention(**call) if projected else client.attention(**call)
     if options.save is not None:
         arrays.write(options.save, result.arrays())

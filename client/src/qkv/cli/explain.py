@@ -38,8 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the walk-through, each step with the numbers that the server computed."""
     words, x, made_up = embed(options.sentence, options.embeddings)
+    if options.heads < 1 or x.shape[1] % options.heads:
+        raise ValueError(f"--heads: is {options.heads}, expected a divisor of {x.shape[1]}, the numbers of each word")
     features = [f"x{position + 1}" for position in range(x.shape[1])]
     size = f"{len(words)}×{len(features)}"
+
+    over_queries, first = _timed(
+        lambda: client.attention(x, scale=1, softmax_axis="queries", outputs=["scores", "weights"])
+    )
+    scores, weights = _given(over_queries.scores), _given(over_queries.weights)
+    over_keys, second = _timed(lambda: client.attention(x, scale=1))
+    several, third = _timed(lambda: client.multi_head_attention(x, heads=options.heads, scale=1, outputs=["weights"]))
 
     print(f'Self-attention on "{" ".join(words)}", computed by {client.target}\n')
     if made_up:
@@ -47,23 +56,17 @@ def run(client: Client, options: argparse.Namespace) -> int:
     print(f"1. Matrix X ({size}): each word as {len(features)} numbers\n")
     print(table(x, words, features))
 
-    over_queries, first = _timed(
-        lambda: client.attention(x, scale=1, softmax_axis="queries", outputs=["scores", "weights"])
-    )
-    scores, weights = _given(over_queries.scores), _given(over_queries.weights)
     print("\n2. Scores X·Xᵀ: how alike each two words are\n")
     print(table(scores, words, words))
     print("\n3. Attention weights, softmax of the scores over axis 0: each column sums to 1\n")
     print(table(np.vstack((weights, weights.sum(axis=0))), [*words, "sum"], words))
 
-    over_keys, second = _timed(lambda: client.attention(x, scale=1))
     print("\n4. New embeddings: every word as a mixture of all words\n")
     print(table(over_keys.output, words, features))
     difference = np.abs(weights.T @ x - over_keys.output).max()
     print("\n   This is softmax(X·Xᵀ)·X, each row of weights summing to 1. The scores are symmetric, so the transposed")
     print(f"   weights of step 3 times X are the same: the two differ by {difference:.0e} at most.")
 
-    several, third = _timed(lambda: client.multi_head_attention(x, heads=options.heads, scale=1, outputs=["weights"]))
     per_head = len(features) // options.heads
     print(
         f"\n5. The same with {options.heads} heads, each on {per_head} of the {len(features)} numbers: rows sum to 1\n"

@@ -2,7 +2,9 @@
 
 import argparse
 
-from qkv import Client, Health
+import grpc
+
+from qkv import CallError, Client, Health
 
 NAME = "health"
 HELP = "ask whether a server takes calls"
@@ -22,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the health and return 0 if it is SERVING."""
-    health = client.health(options.service)
+    try:
+        health = client.health(options.service)
+    except CallError as error:
+        if error.code is not grpc.StatusCode.NOT_FOUND:
+            raise
+        raise ValueError(f"{client.target}: this server has no service {options.service!r}") from error
     print(f"{client.target}: {options.service or 'server'} is {health.name}")
     return SERVING if health is Health.SERVING else NOT_SERVING

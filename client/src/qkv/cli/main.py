@@ -10,6 +10,7 @@ from qkv import TLS, CallError, Client, InvalidRequestError, QkvError
 from qkv.cli import attend, explain, health
 
 FAILURE = 1
+INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
 SUBCOMMANDS = (attend, explain, health)
 
 
@@ -22,13 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(client, options)
             return status
     except InvalidRequestError as error:
-        print("qkv: the request has no answer:", file=sys.stderr)
-        for violation in error.violations:
-            print(f"  {violation}", file=sys.stderr)
+        wrong = "\n  ".join(("", *map(str, error.violations))) if len(error.violations) > 1 else f" {error}"
+        print(f"qkv: the request has no answer:{wrong}", file=sys.stderr)
     except CallError as error:
         print(f"qkv: {options.target}: {error.code.name} {error}".rstrip(), file=sys.stderr)
     except (QkvError, OSError, ValueError, TypeError, ImportError) as error:
         print(f"qkv: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return FAILURE
 
 
@@ -98,7 +100,7 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
 
 def _client(options: argparse.Namespace) -> Client:
     tls = None
-    if options.tls or options.ca or options.certificate:
+    if options.tls or any((options.ca, options.certificate, options.certificate_key, options.server_name)):
         tls = TLS(
             ca=options.ca, certificate=options.certificate, key=options.certificate_key, server_name=options.server_name
         )

@@ -31,4 +31,4 @@ def heat_maps(file: Path, panels: Mapping[str, Panel]) -> None:
                 color = "black" if number > middle else "white"
                 axes.text(column, row, f"{number:.3f}", ha="center", va="center", color=color)
         figure.colorbar(image, ax=axes, shrink=0.75)
-    figure.savefig(file, dpi=150)
+    figure.savefig(file, dpi=150, format=file.suffix.removeprefix(".") or "png")  # or matplotlib changes the name

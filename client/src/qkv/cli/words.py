@@ -29,9 +29,9 @@ def embed(sentence: str, file: Path | None) -> tuple[list[str], Array, list[str]
     known = _read(file) if file is not None else CLASSIC
     sizes = {len(numbers) for numbers in known.values()}
     if len(sizes) != 1:
-        raise ValueError(f"embeddings: have {sorted(sizes)} numbers, expected as many for every word")
+        raise ValueError(f"{file}: has {sorted(sizes)} numbers for a word, expected as many for every word")
     (size,) = sizes
-    made_up = [word for word in words if word not in known]
+    made_up = [word for word in dict.fromkeys(words) if word not in known]
     return words, np.array([known.get(word) or _made_up(word, size) for word in words], dtype=np.float64), made_up
 
 
@@ -41,11 +41,14 @@ def _made_up(word: str, size: int) -> list[float]:
 
 
 def _read(file: Path) -> dict[str, list[float]]:
-    content = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: is no JSON ({error})") from error
     if not isinstance(content, dict) or not all(_is_numbers(value) for value in content.values()) or not content:
         raise ValueError(f'{file}: expected {{"word": [numbers], …}}')
     return content
 
 
 def _is_numbers(value: object) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(isinstance(number, int | float) for number in value)
+    return isinstance(value, list) and len(value) > 0 and all(type(number) in (int, float) for number in value)

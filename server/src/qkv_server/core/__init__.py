@@ -4,7 +4,7 @@ Call `attention(Problem(query=…))` for an `Answer`; `check` finds every wrong 
 """
 
 from qkv_server.core.attention import attention, solve
-from qkv_server.core.check import check
+from qkv_server.core.check import check, check_options
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.footprint import answer_bytes, working_bytes
 from qkv_server.core.problem import (
@@ -41,6 +41,7 @@ __all__ = [
     "answer_bytes",
     "attention",
     "check",
+    "check_options",
     "rotary_embedding",
     "rotary_tables",
     "solve",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.precision import FLOATING, compute_type, is_floating
+from qkv_server.core.precision import FLOATING, DType, compute_type, is_floating
 from qkv_server.core.problem import Array, AxisOrder, EmptyRow, MultiHead, Problem, Scoring, SoftmaxAxis, Visibility
 from qkv_server.core.violations import Violations
 from qkv_server.core.visibility import alignment_matters
@@ -21,9 +21,9 @@ def check(problem: Problem) -> Dimensions:
     found = Violations()
     _check_types(problem, found)
     _check_options(problem.visibility, problem.scoring, found)
+    _check_scale(problem.scoring, compute_type(*(array.dtype for _, array in _arrays(problem))), found)
     dimensions = _measure(problem, found)
     if dimensions is not None:
-        _check_scale(problem.scoring, dimensions, found)
         _check_output_projection(problem.multi_head, dimensions, found)
         _check_extras(problem.multi_head, dimensions, found)
         _check_past(problem, dimensions, found)
@@ -35,6 +35,18 @@ def check(problem: Problem) -> Dimensions:
     _check_alignment(problem.visibility, dimensions, found)
     found.raise_if_any()
     return dimensions
+
+
+def check_options(problem: Problem) -> None:
+    """Check what is right or wrong whatever the shapes are, for a problem whose arrays are not all known.
+
+    Raises InvalidProblemError as `check` does.
+    """
+    found = Violations()
+    _check_types(problem, found)
+    _check_options(problem.visibility, problem.scoring, found)
+    _check_scale(problem.scoring, np.dtype(np.float64), found)  # the widest: an array that is not known may have it
+    found.raise_if_any()
 
 
 def _arrays(problem: Problem) -> Iterator[tuple[str, Array]]:
@@ -122,7 +134,7 @@ def _measure(problem: Problem, found: Violations) -> Dimensions | None:
         value_size=v.size,
         out_features=_out_features(multi_head, q.heads * v.size),
         compute=compute,
-        softmax=problem.scoring.softmax_precision or compute,
+        softmax=(problem.scoring.softmax_precision or compute).newbyteorder("="),
     )
 
 
@@ -221,22 +233,23 @@ def _out_features(multi_head: MultiHead, joined: int) -> int:
 
 
 def _past_length(problem: Problem) -> int:
-    past = problem.past_key
-    return past.shape[-2] if past is not None and past.ndim >= 2 else 0
+    """P, also where only one of the caches says it, so that what is wrong with the other is told once."""
+    for past in (problem.past_key, problem.past_value):
+        if past is not None and past.ndim >= 2:
+            return int(past.shape[-2])
+    return 0
 
 
-def _check_scale(scoring: Scoring, dimensions: Dimensions, found: Violations) -> None:
-    largest = float(np.finfo(dimensions.compute).max)
-    smallest = float(np.finfo(dimensions.compute).smallest_subnormal)
+def _check_scale(scoring: Scoring, compute: DType, found: Violations) -> None:
+    largest = float(np.finfo(compute).max)
+    smallest = float(np.finfo(compute).smallest_subnormal)
     scale, softcap = scoring.scale, scoring.softcap
     if scale is not None:
-        found.require(
-            abs(scale) <= largest, "scoring.scale", f"is {scale}, expected a finite number of {dimensions.compute}"
-        )
+        found.require(abs(scale) <= largest, "scoring.scale", f"is {scale}, expected a finite number of {compute}")
     found.require(
         softcap == 0 or smallest <= softcap <= largest,
         "scoring.softcap",
-        f"is {softcap}, expected 0 for off, or a finite positive number of {dimensions.compute}",
+        f"is {softcap}, expected 0 for off, or a finite positive number of {compute}",
     )
 
 
@@ -256,7 +269,7 @@ def _check_output_projection(multi_head: MultiHead, dimensions: Dimensions, foun
             "multi_head.output_weight",
             f"shape is {weight.shape}, expected (out, {joined}): {dimensions.heads} heads of {dimensions.value_size}",
         )
-    if bias is not None:
+    if bias is not None and (weight is None or weight.ndim == 2):
         _check_shape(bias, (dimensions.out_features,), "multi_head.output_bias", found)
 
 

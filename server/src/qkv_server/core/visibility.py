@@ -13,13 +13,16 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
-def key_range(visibility: Visibility, dimensions: Dimensions) -> tuple[IntArray, IntArray]:
+def key_range(
+    visibility: Visibility, dimensions: Dimensions, queries: IntArray | None = None
+) -> tuple[IntArray, IntArray]:
     """The first key that each query may see by position and length, and the one after the last: two (B or 1, L).
 
     Query i stands at position i + offset (`Alignment`), and sees position − left ≤ key ≤ position + right (ONNX
-    Attention, opset 25). An empty range is (0, 0).
+    Attention, opset 25). An empty range is (0, 0). `queries` (B or 1, N) are the ones to ask for; None is all.
     """
-    queries = np.arange(dimensions.queries)  # (L,)
+    if queries is None:
+        queries = np.arange(dimensions.queries)[None]  # (1, L)
     valid_keys = dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys)  # (B or 1, 1)
     valid_queries = _lengths(visibility.query_lengths, dimensions.queries)  # (B or 1, 1)
     if visibility.alignment is Alignment.BOTTOM_RIGHT:
@@ -39,11 +42,35 @@ def key_range(visibility: Visibility, dimensions: Dimensions) -> tuple[IntArray,
 
 def alignment_matters(visibility: Visibility, dimensions: Dimensions) -> bool:
     """Whether the two alignments let some query see different keys."""
+    if dimensions.batch == 0 or dimensions.queries == 0:
+        return False
+    queries = _turning_queries(visibility, dimensions)
     top_left, bottom_right = (
-        key_range(replace(visibility, alignment=alignment), dimensions) for alignment in Alignment
+        key_range(replace(visibility, alignment=alignment), dimensions, queries) for alignment in Alignment
     )
-    differ = any(bool((a != b).any()) for a, b in zip(top_left, bottom_right, strict=True))
-    return dimensions.batch > 0 and differ
+    return any(bool((a != b).any()) for a, b in zip(top_left, bottom_right, strict=True))
+
+
+def _turning_queries(visibility: Visibility, dimensions: Dimensions) -> IntArray:
+    """The queries of each batch row among which two alignments differ if they differ for any: (B or 1, N).
+
+    The ends of a range are piecewise linear in the query, so that the ends of the pieces tell. There are few, while
+    the queries may be more than fit in memory: this is asked before a request is admitted.
+    """
+    valid_keys = dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys)  # (B or 1, 1)
+    valid_queries = _lengths(visibility.query_lengths, dimensions.queries)  # (B or 1, 1)
+    reach = dimensions.queries + dimensions.keys
+    widths = (visibility.window_left, 0 if visibility.causal else visibility.window_right)
+    left, right = (reach if width is None else min(width, reach) for width in widths)
+    offsets = (np.full((1, 1), dimensions.past), valid_keys - valid_queries)
+    positions = (np.full((1, 1), left), np.full((1, 1), -right - 1), valid_keys - right - 1, valid_keys + left)
+    turns = [position - offset for position in positions for offset in offsets]
+    ends = (np.zeros((1, 1), dtype=np.int64), valid_queries - 1)
+    columns = [column + step for column in (*turns, *ends) for step in (-1, 0, 1)]
+    rows = max(len(column) for column in columns)
+    queries = np.concatenate([np.broadcast_to(column, (rows, 1)) for column in columns], axis=1)
+    inside: IntArray = np.clip(queries, 0, dimensions.queries - 1)
+    return inside
 
 
 def visible_pairs(visibility: Visibility, dimensions: Dimensions) -> BoolArray:

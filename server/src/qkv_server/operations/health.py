@@ -1,27 +1,67 @@
 """The standard health service: one entry for each service, readiness apart from liveness."""
 
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 LIVENESS = "liveness"  # SERVING as long as the process answers, also while it drains
 OVERALL = ""
 
+Context = grpc.aio.ServicerContext[HealthCheckRequest, HealthCheckResponse]
 
-class Health:
-    """What the server says of itself, by service name."""
+
+class Health(health_pb2_grpc.HealthServicer):
+    """What the server says of itself, by service name.
+
+    Not the asyncio servicer of grpc_health: in that one a watcher who leaves takes the news from those who stay, and
+    any watcher holds up a stopping server for the whole of its grace.
+    """
 
     def __init__(self, services: tuple[str, ...]) -> None:
-        self.servicer = aio.HealthServicer()
         self._services = (OVERALL, *services)
+        self._status: dict[str, int] = {}
+        self._news = asyncio.Event()  # set at the next change, and replaced
+        self._closed = False
 
-    async def serving(self) -> None:
+    def serving(self) -> None:
         """Say that every service takes calls."""
-        await self._set((*self._services, LIVENESS), health_pb2.HealthCheckResponse.SERVING)
+        self._say((*self._services, LIVENESS), HealthCheckResponse.SERVING)
 
-    async def draining(self) -> None:
+    def draining(self) -> None:
         """Say that no service takes new calls; the process still lives."""
-        await self._set(self._services, health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._say(self._services, HealthCheckResponse.NOT_SERVING)
 
-    async def _set(self, services: tuple[str, ...], status: int) -> None:
-        for service in services:
-            await self.servicer.set(service, status)
+    def close(self) -> None:
+        """Let the watchers go, once they have heard the last news."""
+        self._closed = True
+        self._say((), HealthCheckResponse.NOT_SERVING)
+
+    async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - gRPC's
+        """The health of one service now; NOT_FOUND for one that is not here."""
+        if request.service not in self._status:
+            known = ", ".join(repr(service) for service in self._status)
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}, expected one of {known}")
+        return HealthCheckResponse(status=self._status[request.service])
+
+    async def Watch(  # noqa: N802 - gRPC's
+        self, request: HealthCheckRequest, context: Context
+    ) -> AsyncIterator[HealthCheckResponse]:
+        """The health of one service now, and again at each change, until the server stops."""
+        told = None
+        while True:
+            news = self._news  # before the status is read, so that no change is missed
+            status = self._status.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+            if status != told:
+                yield HealthCheckResponse(status=status)
+                told = status
+            if self._closed:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            await news.wait()
+
+    def _say(self, services: tuple[str, ...], status: int) -> None:
+        self._status |= dict.fromkeys(services, status)
+        self._news.set()
+        self._news = asyncio.Event()

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import ssl
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,6 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits
 
+from qkv_server.operations.addresses import AddressError, check, is_unix
 from qkv_server.operations.health import Health
 from qkv_server.operations.settings import Settings, TLSFiles
 from qkv_server.service.workers import Workers
@@ -19,10 +22,6 @@ from qkv_server.transport import attention
 log = logging.getLogger(__name__)
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
-
-
-class AddressError(Exception):
-    """An address that cannot be served on: taken, malformed, or not of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Server:
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
-        """Bind every address and serve; raises AddressError, or OSError for a certificate that cannot be read."""
+        """Bind every address and serve; raises AddressError, or OSError for a certificate that cannot be used."""
         threadpool_limits(1, user_api="blas")  # workers are the parallelism: each computes on one thread
         workers = Workers(settings.workers, settings.queue)
         health = Health((attention.SERVICE,))
@@ -49,21 +48,25 @@ class Server:
             ]
         )
         server.add_generic_rpc_handlers((attention.attention_handler(workers, settings.limits),))
-        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
             names = (attention.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
         await server.start()
-        await health.serving()
+        health.serving()
         return cls(addresses, server, health, workers, settings)
 
-    async def stop(self) -> None:
-        """Drain: say NOT_SERVING, keep serving for a while, refuse new calls, finish those under way."""
-        await self._health.draining()
+    async def stop(self) -> bool:
+        """Drain: say NOT_SERVING, keep serving for a while, refuse new calls, finish those under way.
+
+        Whether the arithmetic is over. A call that outlasts the grace is ended, but its thread goes on to its result.
+        """
+        self._health.draining()
         await asyncio.sleep(self._settings.drain_seconds)
+        self._health.close()
         await self._server.stop(self._settings.grace_seconds)
-        self._workers.close()
+        return self._workers.close()
 
 
 async def run(settings: Settings) -> None:
@@ -76,26 +79,43 @@ async def run(settings: Settings) -> None:
         log.info("serving on %s", address)
     await stopping.wait()
     log.info("draining: finishing the calls under way, for at most %g s", settings.grace_seconds)
-    await server.stop()
-    log.info("stopped")
+    if await server.stop():
+        log.info("stopped")
+        return
+    log.warning("stopped, giving up on calls that took longer than %g s", settings.grace_seconds)
+    logging.shutdown()
+    os._exit(0)  # the interpreter would wait for their threads, far beyond the grace that was asked for
 
 
 def _bind(server: grpc.aio.Server, address: str, tls: TLSFiles | None) -> str:
     """Listen on an address; the address, with the port that was bound."""
+    check(address)
     try:
-        if tls is None or address.startswith("unix"):
+        if tls is None or is_unix(address):
             port = server.add_insecure_port(address)
         else:
             port = server.add_secure_port(address, _credentials(tls))
     except RuntimeError as error:
-        raise AddressError(f"cannot serve on {address}: {error}") from None
-    if address.startswith("unix"):
+        raise AddressError(address, str(error)) from None
+    if is_unix(address):
         return address
     host, _, _ = address.rpartition(":")
     return f"{host}:{port}"
 
 
 def _credentials(tls: TLSFiles) -> grpc.ServerCredentials:
+    """The files as gRPC takes them; read by OpenSSL first, which says what is wrong, and takes no empty authorities."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")  # never asks at the terminal
+    except ssl.SSLError as error:
+        pair = f"{tls.certificate} and {tls.key}"
+        raise OSError(f"{pair}: expected a PEM certificate chain and its unencrypted key ({error})") from None
+    if tls.client_ca is not None:
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except ssl.SSLError as error:
+            raise OSError(f"{tls.client_ca}: expected PEM certificates of authorities ({error})") from None
     client_ca = tls.client_ca.read_bytes() if tls.client_ca is not None else None
     return grpc.ssl_server_credentials(
         [(tls.key.read_bytes(), tls.certificate.read_bytes())],

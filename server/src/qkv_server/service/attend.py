@@ -12,10 +12,10 @@ from qkv_server.service.response import write
 
 def attend(request: AttentionRequest, limits: Limits, arrived: float) -> AttentionResponse:
     """Answer a request that arrived at a time of `time.monotonic`; raises ServiceError for every refusal."""
-    question = read(request)
-    limits.admit(question.problem, question.dimensions)
-    started = time.monotonic()
     try:
+        question = read(request)
+        limits.admit(question.problem, question.dimensions)
+        started = time.monotonic()
         answer = core.solve(question.problem, question.dimensions)
         finished = time.monotonic()
         response = write(answer, in_matrices=question.in_matrices)

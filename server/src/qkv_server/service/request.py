@@ -1,5 +1,6 @@
 """From an AttentionRequest to a problem of the core: bytes to arrays, enums to names, everything wrong at once."""
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,26 +65,24 @@ class _Reader:
             scoring=self._scoring(request.scoring),
             past_key=self._operand(request, "past_key"),
             past_value=self._operand(request, "past_value"),
-            outputs=frozenset(
-                quantity
-                for number in request.outputs
-                if (quantity := self._choice(core.Quantity, attention_pb2.Quantity, number, "outputs", needed=True))
-            ),
+            outputs=self._outputs(request.outputs),
         )
 
     def check(self, problem: core.Problem) -> core.Dimensions:
         """The sizes of the problem, if nothing is wrong with it; what the core finds is told with the rest."""
-        if not self._every_shape_known:
-            raise InvalidRequestError(self._wrong)
+        dimensions = None
         try:
-            dimensions = core.check(problem)
+            if self._every_shape_known:
+                dimensions = core.check(problem)
+            else:
+                core.check_options(problem)
         except core.InvalidProblemError as error:
             told = [violation.field for violation in self._wrong]
             for found in error.violations:
                 if not any(field == found.field or field.startswith(f"{found.field}.") for field in told):
                     self._note(found.field, found.description)
             raise InvalidRequestError(self._wrong) from None
-        if self._wrong:
+        if self._wrong or dimensions is None:
             raise InvalidRequestError(self._wrong)
         return dimensions
 
@@ -129,6 +128,17 @@ class _Reader:
             softmax_precision=precision,
         )
 
+    def _outputs(self, numbers: Iterable[int]) -> frozenset[core.Quantity]:
+        """The quantities asked for. Of the numbers that are none the smallest is told, however many there are."""
+        asked = set(numbers)
+        strange = asked - set(attention_pb2.Quantity.values()[1:])
+        told = [min(strange)] if strange else []
+        choices = (
+            self._choice(core.Quantity, attention_pb2.Quantity, number, "outputs", needed=True)
+            for number in (*(asked - strange), *told)
+        )
+        return frozenset(choice for choice in choices if choice is not None)
+
     def _operand(self, message: Message, name: str, prefix: str = "") -> Array | None:
         if not message.HasField(name):
             return None
@@ -150,4 +160,6 @@ class _Reader:
         return choices[enum.Name(number).removeprefix(prefix)]
 
     def _note(self, field: str, description: str) -> None:
-        self._wrong.append(Violation(field, description))
+        """Note that a field is wrong; a list is one field, and the first thing said of it stands."""
+        if not any(violation.field == field for violation in self._wrong):
+            self._wrong.append(Violation(field, description))

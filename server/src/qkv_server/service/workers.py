@@ -3,8 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from qkv_server.service.errors import OverloadedError
 
@@ -20,6 +20,7 @@ class Workers:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="qkv-worker")
         self._places = threading.BoundedSemaphore(threads + queue)
         self._queue = queue
+        self._admitted: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[], R]) -> R:
         """The result of the work; raises OverloadedError when the queue is full.
@@ -29,9 +30,15 @@ class Workers:
         if not self._places.acquire(blocking=False):
             raise OverloadedError(self._queue, RETRY_SECONDS)
         future = self._executor.submit(work)
-        future.add_done_callback(lambda _: self._places.release())
+        self._admitted.add(future)
+        future.add_done_callback(self._leave)
         return await asyncio.wrap_future(future)
 
-    def close(self) -> None:
-        """Wait for the work under way and end the threads."""
-        self._executor.shutdown(cancel_futures=True)
+    def close(self) -> bool:
+        """Take no more work and drop what waits; whether none is under way, which cannot be stopped from outside."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        return not self._admitted
+
+    def _leave(self, future: Future[Any]) -> None:
+        self._admitted.discard(future)
+        self._places.release()

@@ -17,7 +17,7 @@ from qkv import Violation
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import AttentionRequest
 from qkv_server.service.attend import attend
-from qkv_server.service.errors import InvalidRequestError, ServiceError
+from qkv_server.service.errors import InvalidRequestError, OutOfMemoryError, ServiceError
 from qkv_server.service.limits import Limits
 from qkv_server.service.workers import Workers
 from qkv_server.transport.status import status_of
@@ -37,6 +37,8 @@ def attention_handler(workers: Workers, limits: Limits) -> grpc.GenericRpcHandle
             return await workers.run(partial(_attend, payload, limits, time.monotonic()))
         except ServiceError as error:
             await _refuse(context, error)
+        except MemoryError:  # of parsing or serializing; the service itself refuses
+            await _refuse(context, OutOfMemoryError())
         except Exception:  # noqa: BLE001 - whatever is wrong with us is logged here, and never told to the caller
             await _fail(context)
 

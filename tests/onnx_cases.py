@@ -1,6 +1,7 @@
 """The node tests of ONNX operators, made in memory by the onnx package, and how they are judged."""
 
 import importlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,22 +27,34 @@ def plain_cases(operator_module: str, prefix: str) -> list[TestCase]:
 
 def attributes(case: TestCase) -> dict[str, Any]:
     """The attributes of the case's node, by name."""
-    (only,) = case.model.graph.node
-    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in only.attribute}
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in _node(case).attribute}
 
 
 def inputs(case: TestCase) -> dict[str, Array]:
     """The inputs of the case's node that are given, by the name that the operator gives them."""
-    return dict(zip(case_names(case.model.graph.node[0].input), case.data_sets[0][0], strict=True))
+    return _named(_node(case).input, _data(case)[0])
 
 
 def outputs(case: TestCase) -> dict[str, Array]:
     """The outputs that the case expects, by the name that the operator gives them."""
-    return dict(zip(case_names(case.model.graph.node[0].output), case.data_sets[0][1], strict=True))
+    return _named(_node(case).output, _data(case)[1])
 
 
-def case_names(names: Any) -> list[str]:
-    return [name for name in names if name]
+def _node(case: TestCase) -> onnx.NodeProto:
+    assert case.model is not None
+    (only,) = case.model.graph.node
+    return only
+
+
+def _data(case: TestCase) -> tuple[Sequence[Array], Sequence[Array]]:
+    assert case.data_sets is not None
+    (only,) = case.data_sets
+    return only
+
+
+def _named(names: Iterable[str], arrays: Sequence[Array]) -> dict[str, Array]:
+    """Arrays by name; one that is left out has an empty name, and no array."""
+    return dict(zip(filter(None, names), arrays, strict=True))
 
 
 def assert_conforms(actual: Array | None, expected: Array, case: TestCase) -> None:

@@ -1,0 +1,1 @@
+"""How the server runs: starting, health, reflection, TLS, limits, overload, drain."""

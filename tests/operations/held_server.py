@@ -1,0 +1,25 @@
+"""`qkv-server`, but that each call says so and then waits for a byte on standard input before it is computed.
+
+A call is under way for as long as a test wants, without arithmetic that takes that long.
+"""
+
+import logging
+import os
+import sys
+
+from qkv.v1.attention_pb2 import AttentionRequest, AttentionResponse
+from qkv_server.command import main
+from qkv_server.service.attend import attend
+from qkv_server.service.limits import Limits
+from qkv_server.transport import attention
+
+
+def held(request: AttentionRequest, limits: Limits, arrived: float) -> AttentionResponse:
+    logging.getLogger(__name__).warning("a call is under way")
+    os.read(sys.stdin.fileno(), 1)  # calls wait in several threads, which no text stream allows
+    return attend(request, limits, arrived)
+
+
+if __name__ == "__main__":
+    vars(attention)["attend"] = held
+    main()

@@ -1,0 +1,130 @@
+"""SIGTERM: calls under way are answered, new ones are refused, and the process ends with status 0."""
+
+import signal
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from serving import SECONDS, ServerProcess
+
+import qkv
+from qkv_server.embedded import EmbeddedServer
+from qkv_server.service.attend import attend
+from qkv_server.transport import attention
+
+from .conftest import GO_ON, UNDER_WAY, Held
+
+QUESTION = [[1.0, 2.0]]
+
+
+def ask(server: ServerProcess) -> list[list[float]]:
+    with qkv.Client(server.address, retries=False, timeout=SECONDS) as client:
+        output: list[list[float]] = client.attention(QUESTION).output.tolist()
+        return output
+
+
+def test_arithmetic_under_way_is_finished(held: Held, aside: ThreadPoolExecutor) -> None:
+    """A call of a second or so, that the server is computing when it is told to end, is answered; status 0."""
+    server = held([])
+    assert server.process.stdin is not None
+    server.process.stdin.close()  # so that it holds no call, only says when it computes one
+    query = np.random.default_rng(0).standard_normal((4096, 8))
+    with qkv.Client(server.address, retries=False, timeout=SECONDS) as client:
+        slow = aside.submit(client.attention, query, scale=0)
+        server.wait_for(UNDER_WAY)
+        server.terminate()
+        expected = np.broadcast_to(query.mean(axis=0), query.shape)
+        np.testing.assert_allclose(slow.result(SECONDS).output, expected, atol=1e-12)
+    assert server.stop() == 0
+    assert server.log.rstrip().endswith(": stopped")
+
+
+def test_all_that_was_admitted_is_answered(held: Held, aside: ThreadPoolExecutor) -> None:
+    """Calls under way and calls in the queue are all answered, however long the drain takes."""
+    server = held(["--workers", "2", "--queue", "2"])
+    calls = {aside.submit(ask, server) for _ in range(5)}
+    done, admitted = wait(calls, SECONDS, FIRST_COMPLETED)
+    (refused,) = done  # which says that all the others have their places
+    assert isinstance(refused.exception(), qkv.UnavailableError)
+    server.terminate()
+    server.wait_for("draining")
+    for _ in admitted:
+        server.write(GO_ON)
+    assert [call.result(SECONDS) for call in admitted] == [QUESTION] * 4
+    assert server.stop() == 0
+
+
+def test_new_calls_are_refused(held: Held, aside: ThreadPoolExecutor) -> None:
+    """While the last call is under way, a new one is UNAVAILABLE, on an old connection and on a new one."""
+    server = held(["--workers", "2"])
+    ready, told_to_leave = threading.Event(), threading.Event()
+
+    def changed(state: grpc.ChannelConnectivity) -> None:
+        (ready if state is grpc.ChannelConnectivity.READY else told_to_leave).set()
+
+    with qkv.Client(server.address, retries=False, timeout=SECONDS) as connected:
+        last = aside.submit(connected.attention, QUESTION)
+        server.wait_for(UNDER_WAY)
+        told_to_leave.clear()
+        connected._channel.subscribe(changed)
+        assert ready.wait(SECONDS)
+        told_to_leave.clear()
+        server.terminate()
+        assert told_to_leave.wait(SECONDS)
+        with pytest.raises(qkv.UnavailableError):
+            connected.attention(QUESTION)
+        with pytest.raises(qkv.UnavailableError):
+            ask(server)
+        server.write(GO_ON)
+        assert last.result(SECONDS).output.tolist() == QUESTION
+    assert server.stop() == 0
+    assert server.log.count(UNDER_WAY) == 1
+
+
+def test_a_call_that_outlasts_the_grace_is_ended(held: Held, aside: ThreadPoolExecutor) -> None:
+    """After --grace-seconds the caller is told UNAVAILABLE, and the process ends though its arithmetic would not."""
+    server = held(["--grace-seconds", "0.1"])
+    call = aside.submit(ask, server)
+    server.wait_for(UNDER_WAY)
+    server.terminate()
+    with pytest.raises(qkv.UnavailableError):
+        call.result(SECONDS)
+    assert server.stop() == 0
+    assert "giving up on calls that took longer than 0.1 s" in server.log
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_ends_on_either_signal(name: signal.Signals) -> None:
+    """SIGTERM, and Ctrl-C, end a server without calls with status 0 and without a traceback."""
+    with ServerProcess() as server:
+        server.process.send_signal(name)
+        assert server.process.wait(SECONDS) == 0
+    assert "Traceback" not in server.log
+
+
+def test_an_embedded_server_answers_what_is_under_way(
+    aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopping a server in this process finishes its calls; stopping it twice is once."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def held_attend(*arguments: Any) -> Any:
+        under_way.set()
+        assert go_on.wait(SECONDS)
+        return attend(*arguments)
+
+    monkeypatch.setattr(attention, "attend", held_attend)
+    server = EmbeddedServer.start()
+    with qkv.Client(server.address, retries=False) as client:
+        call = aside.submit(client.attention, QUESTION)
+        assert under_way.wait(SECONDS)
+        stopping = aside.submit(server.stop)
+        go_on.set()
+        stopping.result(SECONDS)
+        assert call.result(SECONDS).output.tolist() == QUESTION
+        server.stop()
+        with pytest.raises(qkv.UnavailableError):
+            client.attention(QUESTION)

@@ -1,0 +1,143 @@
+"""A few bytes that ask for more than the server admits: refused by size, before anything of that size is made."""
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+from roundtrip.malformed import Malformed, base, mutated, operand
+from roundtrip.malformed_options import asked, both, with_shape, with_value, without
+from roundtrip.malformed_refusals import (
+    Attend,
+    assert_invalid,
+    assert_still_answers,
+    assert_too_large,
+    attend_of,
+    refusal_of,
+)
+
+import qkv
+from qkv import codec
+from qkv.v1.attention_pb2 import AttentionRequest
+from qkv_server.service.attend import attend as attend_in_process
+from qkv_server.service.errors import ServiceError
+from qkv_server.service.limits import Limits
+
+HUGE = 10**12
+CAUSAL = with_value("visibility.causal", True)
+
+
+def projected(features: int, *, heads: int = 0, empty: str = "rows") -> AttentionRequest:
+    """Three rows, or a matrix of 10¹² rows, without columns, that projections make `features` wide."""
+    request = AttentionRequest()
+    rows = HUGE if empty == "rows" else 3
+    for name in ("query", "key", "value"):
+        matrix = operand(request, name).matrix
+        matrix.rows = rows if name == "query" or empty == "rows" else 3
+        with_shape(f"multi_head.{name}_weight", features, 0)(request)
+    request.multi_head.heads = heads
+    return request
+
+
+def column(length: int) -> AttentionRequest:
+    """Honest arrays of one column, whose scores are length × length."""
+    return asked((length, 1), (length, 1), (length, 1), dtype="float32")
+
+
+def cache(*shape: int) -> "Malformed":
+    start = asked((0, 3, 4), (0, 3, 4), (0, 3, 4))
+    mutate = both(with_shape("past_key", *shape), with_shape("past_value", *shape))
+    return mutated("a cache of 10¹² keys and no batch row", start, mutate)
+
+
+TOO_LARGE = (
+    mutated("values 10¹² wide, and no key", asked((3, 4), (0, 4), (0, HUGE)), lambda _: None),
+    mutated("10¹² batch rows without queries", asked((HUGE, 0, 4), (HUGE, 0, 4), (HUGE, 0, 4)), lambda _: None),
+    mutated("10¹² batch rows without queries or heads of their own", asked(*[(HUGE, 0, 4)] * 3), without("key")),
+    mutated("10¹² queries and no batch row", asked((0, HUGE, 4), (0, 3, 4), (0, 3, 4)), lambda _: None),
+    mutated("10¹² causal queries and no batch row", asked((0, HUGE, 4), (0, 3, 4), (0, 3, 4)), CAUSAL),
+    mutated("10¹² keys and no batch row", asked((0, 3, 4), (0, HUGE, 4), (0, HUGE, 4)), lambda _: None),
+    mutated("10¹² heads without queries", asked(*[(1, HUGE, 0, 4)] * 3), lambda _: None),
+    mutated("2⁵⁹ columns without rows", asked(*[(0, 2**59)] * 3), lambda _: None),
+    mutated("10¹² rows of a matrix without columns", projected(4), lambda _: None),
+    mutated("10¹² causal rows of a matrix without columns", projected(4), CAUSAL),
+    mutated("10¹² rows with a window", projected(4), with_value("visibility.window_left", 10**6)),
+    mutated("three rows projected to 10¹² columns", projected(HUGE, empty="columns"), lambda _: None),
+    mutated("2³²−1 heads", projected(2**32 - 1, heads=2**32 - 1, empty="columns"), lambda _: None),
+    mutated(
+        "an output of 10¹² columns", asked((3, 4), (3, 4), (3, 0)), with_shape("multi_head.output_weight", HUGE, 0)
+    ),
+    cache(0, 1, HUGE, 4),
+    mutated("honest rows with more scores than memory", column(20_000), lambda _: None),
+    mutated("honest rows with more weights than a message holds", column(10_000), with_value("outputs", [4])),
+)
+
+INVALID = (
+    mutated("10¹² rows without columns", asked((HUGE, 0), (HUGE, 0), (HUGE, 0)), lambda _: None, "query"),
+    mutated(
+        "10¹² causal rows against three keys",
+        projected(4),
+        both(CAUSAL, with_shape("key", 3, 0), with_shape("value", 3, 0)),
+        "visibility.alignment",
+    ),
+    mutated("heads without features", asked(*[(3, 0)] * 3), with_value("multi_head.heads", 2**32 - 1), "query"),
+    mutated("10¹² keys for three values", asked((3, 4), (0, 4), (3, 4)), with_shape("key", 0, HUGE, 4), "key"),
+    mutated("a mask of 10¹² empty rows", base(), with_shape("visibility.mask", HUGE, 0), "visibility.mask"),
+    mutated("10⁶ outputs that there are not", base(), with_value("outputs", [99] * 10**6), "outputs"),
+    mutated(
+        "10⁶ lengths for two rows",
+        base(),
+        with_value("visibility.query_lengths", [-1] * 10**6),
+        "visibility.query_lengths",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def attend(client: qkv.Client) -> Iterator[Attend]:
+    with grpc.insecure_channel(client.target) as channel:
+        yield attend_of(channel)
+
+
+@pytest.mark.parametrize("case", TOO_LARGE, ids=lambda case: case.name)
+def test_what_asks_for_too_much_is_refused_for_its_size(case: Malformed, attend: Attend) -> None:
+    """RESOURCE_EXHAUSTED with the bytes that would be needed and the limit; the next call works."""
+    assert_too_large(refusal_of(lambda: attend(case.request)))
+    assert_still_answers(attend)
+
+
+@pytest.mark.parametrize("case", INVALID, ids=lambda case: case.name)
+def test_what_is_large_and_wrong_is_refused_for_what_is_wrong(case: Malformed, attend: Attend) -> None:
+    """INVALID_ARGUMENT naming the one field that breaks a rule, however large the rest is; the next call works."""
+    refusal = refusal_of(lambda: attend(case.request))
+    assert_invalid(refusal)
+    assert refusal.fields == case.fields
+    assert_still_answers(attend)
+
+
+@pytest.mark.parametrize("case", [*TOO_LARGE, *INVALID], ids=lambda case: case.name)
+def test_refusing_takes_no_more_than_the_request(case: Malformed) -> None:
+    """A refusal takes memory of the order of the request, whatever it asks for."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServiceError):
+            attend_in_process(case.request, Limits(), time.monotonic())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000 + 40 * case.request.ByteSize()
+
+
+def test_sizes_within_the_limits_are_answered(attend: Attend) -> None:
+    """Empty axes of any kind are no error in themselves: no batch row, no query, no key, and no value are answered."""
+    for shapes in (
+        ((0, 3, 4), (0, 5, 4), (0, 5, 2)),
+        ((2, 0, 4), (2, 5, 4), (2, 5, 2)),
+        ((2, 3, 4), (2, 0, 4), (2, 0, 2)),
+        ((2, 3, 4), (2, 5, 4), (2, 5, 0)),
+        ((0, 4), (0, 4), (0, 2)),
+    ):
+        output = codec.from_operand(attend(asked(*shapes)).output, "output")
+        np.testing.assert_array_equal(output, np.zeros((*shapes[0][:-1], shapes[2][-1])), strict=True)

@@ -1,0 +1,1 @@
+"""The command `qkv`, run in this process against a running server."""

@@ -1,0 +1,254 @@
+"""Hypothesis strategies of valid attention problems: every option of the contract, drawn together, at small sizes.
+
+Numbers come from a seeded NumPy generator, so that a failing example shrinks by its sizes and options.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from hypothesis import strategies as st
+
+from qkv_server.core import (
+    Alignment,
+    AxisOrder,
+    EmptyRow,
+    MaskPolarity,
+    MultiHead,
+    Problem,
+    Quantity,
+    Scoring,
+    SoftmaxAxis,
+    Visibility,
+)
+from qkv_server.core.problem import Array
+
+DType = np.dtype[Any]
+
+FLOAT64: DType = np.dtype(np.float64)
+FLOAT32: DType = np.dtype(np.float32)
+FLOAT16: DType = np.dtype(np.float16)
+BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
+DTYPES = (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of a problem; letters as in the contract."""
+
+    batch: int  # B
+    heads: int  # Hq
+    kv_heads: int  # Hkv
+    queries: int  # L
+    past: int | None  # P; None: no cache is given
+    new_keys: int  # S
+
+    @property
+    def keys(self) -> int:
+        """T = P + S."""
+        return (self.past or 0) + self.new_keys
+
+
+class Numbers:
+    """Seeded arrays, each of a type drawn from a few."""
+
+    def __init__(self, draw: st.DrawFn, dtypes: Sequence[DType]) -> None:
+        self.generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self._draw = draw
+        self._dtypes = dtypes
+
+    def normal(self, *shape: int) -> Array:
+        return self.generator.standard_normal(shape).astype(self._draw(st.sampled_from(self._dtypes)))
+
+    def weight(self, out: int, features: int) -> Array:
+        """(out, in), such that a projection keeps magnitudes about as they are."""
+        values: Array = self.generator.standard_normal((out, features)) / np.sqrt(features)
+        return values.astype(self._draw(st.sampled_from(self._dtypes)))
+
+
+def masks(draw: st.DrawFn, sizes: Sizes, numbers: Numbers) -> Array:
+    """A mask of any rank, boolean or floating, that broadcasts to (B, Hq, L, T) or is short of keys."""
+    full = (sizes.batch, sizes.heads, sizes.queries)
+    rank = draw(st.integers(1, 4))
+    axes = [draw(st.sampled_from((size, 1))) for size in full[4 - rank :]]
+    short = [width for width in range(sizes.keys + 1) if width != 1 or sizes.keys == 1]
+    width = draw(st.just(sizes.keys) | st.sampled_from(short))
+    flags = numbers.generator.random((*axes, width)) < draw(st.sampled_from((0.8, 0.4)))
+    if draw(st.booleans()):
+        return flags
+    values = numbers.normal(*axes, width)
+    return np.where(flags, values, values.dtype.type(-np.inf)).astype(values.dtype)
+
+
+def lengths(draw: st.DrawFn, batch: int, limit: int) -> tuple[int, ...]:
+    """One length per batch row, or none."""
+    if draw(st.booleans()):
+        return ()
+    return tuple(draw(st.lists(st.integers(0, limit), min_size=batch, max_size=batch)))
+
+
+def windows() -> st.SearchStrategy[int | None]:
+    return st.none() | st.integers(0, 6) | st.just(2**62)
+
+
+def scales() -> st.SearchStrategy[float | None]:
+    return st.none() | st.floats(-2, 2, width=32)
+
+
+def softcaps() -> st.SearchStrategy[float]:
+    return st.just(0.0) | st.floats(0.5, 5, width=32)
+
+
+@st.composite
+def problems(
+    draw: st.DrawFn,
+    *,
+    dtypes: Sequence[DType] = (FLOAT64,),
+    softmax_precisions: Sequence[DType | None] = (None,),
+    shortest: int = 0,
+) -> Problem:
+    """Valid problems that ask for every quantity, with their alignment always set.
+
+    Every operand draws its own type from `dtypes`; batch, queries, keys and cache are at least `shortest` long.
+    """
+    numbers = Numbers(draw, dtypes)
+    rank = draw(st.sampled_from((2, 3, 4)))
+    key_given, value_given = draw(st.booleans()), draw(st.booleans())
+    split = rank == 4 or draw(st.booleans())
+    kv_heads = draw(st.integers(1, 3)) if split else 1
+    groups = draw(st.integers(1, 3)) if split and (rank < 4 or key_given) else 1
+    queries = draw(st.integers(shortest, 5))
+    sizes = Sizes(
+        batch=1 if rank == 2 else draw(st.integers(shortest, 3)),
+        heads=kv_heads * groups,
+        kv_heads=kv_heads,
+        queries=queries,
+        past=draw(st.none() | st.integers(shortest, 4)),
+        new_keys=draw(st.integers(shortest, 5)) if key_given else queries,
+    )
+    counts: dict[str, Any] = {
+        "heads": sizes.heads if rank < 4 and split else draw(st.sampled_from((0, sizes.heads))) if split else 0,
+        "kv_heads": draw(st.sampled_from((0, kv_heads) if groups == 1 or rank == 4 else (kv_heads,))) if split else 0,
+    }
+    order = draw(st.sampled_from(AxisOrder))
+    head_size = draw(st.integers(1, 4))
+    projections: dict[str, Any] = {}
+    if rank == 4:
+        value_size = draw(st.integers(1, 4)) if value_given else head_size
+        query, key, value = _per_head_operands(sizes, (head_size, value_size), order, numbers)
+    else:
+        projections, value_size, (query, key, value) = _joined_operands(
+            draw, sizes, head_size, numbers, rank=rank, given=(key_given, value_given)
+        )
+    cache: dict[str, Array] = {}
+    if sizes.past is not None:
+        leading = (sizes.batch, kv_heads) if rank > 2 else (kv_heads,) if split else ()
+        cache = {
+            "past_key": numbers.normal(*leading, sizes.past, head_size),
+            "past_value": numbers.normal(*leading, sizes.past, value_size),
+        }
+    softmax_axis = draw(st.sampled_from(SoftmaxAxis))
+    return Problem(
+        query=query,
+        key=key if key_given else None,
+        value=value if value_given else None,
+        multi_head=MultiHead(
+            **counts,
+            axis_order=order,
+            **projections,
+            **_extras(draw, kv_heads, (head_size, value_size), numbers),
+            add_zero_attention=draw(st.booleans()),
+        ),
+        visibility=visibilities(draw, sizes, numbers, softmax_axis),
+        scoring=Scoring(
+            scale=draw(scales()),
+            softcap=draw(softcaps()),
+            softmax_axis=softmax_axis,
+            softmax_precision=draw(st.sampled_from(softmax_precisions)),
+        ),
+        **cache,
+        outputs=frozenset(Quantity),
+    )
+
+
+def visibilities(draw: st.DrawFn, sizes: Sizes, numbers: Numbers, softmax_axis: SoftmaxAxis) -> Visibility:
+    """Every way of hiding, with the alignment set."""
+    return Visibility(
+        mask=masks(draw, sizes, numbers) if draw(st.booleans()) else None,
+        mask_polarity=draw(st.sampled_from(MaskPolarity)),
+        causal=draw(st.booleans()),
+        alignment=draw(st.sampled_from(Alignment)),
+        window_left=draw(windows()),
+        window_right=draw(windows()),
+        key_lengths=lengths(draw, sizes.batch, sizes.new_keys) if sizes.past is None else (),
+        query_lengths=lengths(draw, sizes.batch, sizes.queries),
+        empty_row=draw(st.sampled_from(EmptyRow)) if softmax_axis is SoftmaxAxis.KEYS else EmptyRow.ZERO,
+    )
+
+
+def _per_head_operands(
+    sizes: Sizes, head_sizes: tuple[int, int], order: AxisOrder, numbers: Numbers
+) -> tuple[Array, Array, Array]:
+    """Query, key and value of rank 4."""
+
+    def operand(heads: int, length: int, size: int) -> Array:
+        axes = (heads, length) if order is AxisOrder.HEADS_FIRST else (length, heads)
+        return numbers.normal(sizes.batch, *axes, size)
+
+    return (
+        operand(sizes.heads, sizes.queries, head_sizes[0]),
+        operand(sizes.kv_heads, sizes.new_keys, head_sizes[0]),
+        operand(sizes.kv_heads, sizes.new_keys, head_sizes[1]),
+    )
+
+
+def _joined_operands(
+    draw: st.DrawFn, sizes: Sizes, head_size: int, numbers: Numbers, *, rank: int, given: tuple[bool, bool]
+) -> tuple[dict[str, Array], int, tuple[Array, Array, Array]]:
+    """Projections, Dv, and query, key and value of rank 2 or 3, whose last axis joins the heads."""
+    key_given, value_given = given
+    made: dict[str, Array] = {}
+
+    def projected(name: str, out: int, features: int | None) -> int:
+        """Draw the projection to `out` of an operand with these features (None: any), and return its features."""
+        if features is None:
+            features = draw(st.integers(1, 5)) if draw(st.booleans()) else out
+        if features != out or draw(st.booleans()):
+            made[f"{name}_weight"] = numbers.weight(out, features)
+        if draw(st.booleans()):
+            made[f"{name}_bias"] = numbers.normal(out)
+        return features
+
+    kv_features = sizes.kv_heads * head_size
+    query_features = projected("query", sizes.heads * head_size, None)
+    key_features = projected("key", kv_features, None if key_given else query_features)
+    if value_given or key_features % sizes.kv_heads or draw(st.booleans()):
+        value_size = draw(st.integers(1, 4))
+    else:
+        value_size = key_features // sizes.kv_heads
+    value_features = projected("value", sizes.kv_heads * value_size, None if value_given else key_features)
+    projected_to = draw(st.integers(1, 5)) if draw(st.booleans()) else None
+    if projected_to is not None:
+        made["output_weight"] = numbers.weight(projected_to, sizes.heads * value_size)
+    if draw(st.booleans()):
+        made["output_bias"] = numbers.normal(projected_to or sizes.heads * value_size)
+    leading = (sizes.batch,) if rank == 3 else ()
+    operands = (
+        numbers.normal(*leading, sizes.queries, query_features),
+        numbers.normal(*leading, sizes.new_keys, key_features),
+        numbers.normal(*leading, sizes.new_keys, value_features),
+    )
+    return made, value_size, operands
+
+
+def _extras(draw: st.DrawFn, kv_heads: int, head_sizes: tuple[int, int], numbers: Numbers) -> dict[str, Any]:
+    """The learned key and value, flat or as torch holds them, or none."""
+    if draw(st.booleans()):
+        return {}
+    leading: tuple[int, ...] = draw(st.sampled_from(((), (1, 1))))
+    return {
+        name: numbers.normal(*leading, kv_heads * size)
+        for name, size in zip(("extra_key", "extra_value"), head_sizes, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""The service and the transport on it, without a server process."""
