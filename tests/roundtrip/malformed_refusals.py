@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from qkv.v1 import attention_pb2_grpc
 from qkv.v1.attention_pb2 import AttentionRequest, AttentionResponse
 
 ATTEND = "/qkv.v1.AttentionService/Attend"
+DEADLINE = 30.0  # seconds
 TELLS_OF_THE_SERVER = re.compile(r"Traceback|\.py\b|File \"|/(?:home|usr|work|root|tmp|opt)/|site-packages")
 
 Attend = Callable[..., AttentionResponse]
@@ -33,10 +35,9 @@ class Refusal:
 
 
 def attend_of(channel: grpc.Channel) -> Attend:
-    """The call of the generated stub."""
+    """The call of the generated stub, with a deadline: a refusal must not take as long as what it refuses."""
     stub: Any = attention_pb2_grpc.AttentionServiceStub
-    attend: Attend = stub(channel).Attend
-    return attend
+    return partial(stub(channel).Attend, timeout=DEADLINE)
 
 
 def refusal_of(call: Callable[[], object]) -> Refusal:

@@ -1,6 +1,7 @@
 """Bytes that are no request, or a valid one with some of them changed, over a socket."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import grpc
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from roundtrip.malformed import base, matrices
 from roundtrip.malformed_options import rank_4
-from roundtrip.malformed_refusals import ATTEND, assert_invalid, outcome, refusal_of, valid_request
+from roundtrip.malformed_refusals import ATTEND, DEADLINE, assert_invalid, outcome, refusal_of, valid_request
 
 import qkv
 from qkv.v1.attention_pb2 import AttentionResponse
@@ -35,7 +36,8 @@ GARBAGE = {
 @pytest.fixture(scope="module")
 def send(client: qkv.Client) -> Iterator[SendBytes]:
     with grpc.insecure_channel(client.target) as channel:
-        yield channel.unary_unary(ATTEND, request_serializer=bytes, response_deserializer=bytes)
+        call = channel.unary_unary(ATTEND, request_serializer=bytes, response_deserializer=bytes)
+        yield partial(call, timeout=DEADLINE)
 
 
 def assert_answers(send: SendBytes) -> None:

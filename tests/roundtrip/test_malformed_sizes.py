@@ -85,7 +85,7 @@ INVALID = (
     mutated("heads without features", asked(*[(3, 0)] * 3), with_value("multi_head.heads", 2**32 - 1), "query"),
     mutated("10¹² keys for three values", asked((3, 4), (0, 4), (3, 4)), with_shape("key", 0, HUGE, 4), "key"),
     mutated("a mask of 10¹² empty rows", base(), with_shape("visibility.mask", HUGE, 0), "visibility.mask"),
-    mutated("10⁶ outputs that there are not", base(), with_value("outputs", [99] * 10**6), "outputs"),
+    mutated("10⁶ outputs that there are not", base(), with_value("outputs", list(range(99, 10**6))), "outputs"),
     mutated(
         "10⁶ lengths for two rows",
         base(),

@@ -1,19 +1,15 @@
-"""Checks a problem before anything is computed, finds every wrong field, and measures the sizes of a right one."""
+"""Checks a problem before anything is computed and finds every wrong field."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.measure import measure
 from qkv_server.core.precision import FLOATING, DType, compute_type, is_floating
-from qkv_server.core.problem import Array, AxisOrder, EmptyRow, MultiHead, Problem, Scoring, SoftmaxAxis, Visibility
+from qkv_server.core.problem import Array, EmptyRow, MultiHead, Problem, Scoring, SoftmaxAxis, Visibility
 from qkv_server.core.violations import Violations
 from qkv_server.core.visibility import alignment_matters
-
-PROJECTIONS = ("query_weight", "key_weight", "value_weight", "output_weight")
-BIASES = ("query_bias", "key_bias", "value_bias", "output_bias")
-EXTRAS = ("extra_key", "extra_value")
 
 
 def check(problem: Problem) -> Dimensions:
@@ -21,8 +17,8 @@ def check(problem: Problem) -> Dimensions:
     found = Violations()
     _check_types(problem, found)
     _check_options(problem.visibility, problem.scoring, found)
-    _check_scale(problem.scoring, compute_type(*(array.dtype for _, array in _arrays(problem))), found)
-    dimensions = _measure(problem, found)
+    _check_scale(problem.scoring, compute_type(*(array.dtype for _, array in problem.arrays())), found)
+    dimensions = measure(problem, found)
     if dimensions is not None:
         _check_output_projection(problem.multi_head, dimensions, found)
         _check_extras(problem.multi_head, dimensions, found)
@@ -49,18 +45,8 @@ def check_options(problem: Problem) -> None:
     found.raise_if_any()
 
 
-def _arrays(problem: Problem) -> Iterator[tuple[str, Array]]:
-    """Every array that takes part in the arithmetic, by the path of its field; the mask does not."""
-    for name in ("query", "key", "value", "past_key", "past_value"):
-        if (array := getattr(problem, name)) is not None:
-            yield name, array
-    for name in (*PROJECTIONS, *BIASES, *EXTRAS):
-        if (array := getattr(problem.multi_head, name)) is not None:
-            yield f"multi_head.{name}", array
-
-
 def _check_types(problem: Problem, found: Violations) -> None:
-    for field, array in _arrays(problem):
+    for field, array in problem.arrays():
         found.require(is_floating(array.dtype), field, f"type is {array.dtype.name}, expected one of {_or(FLOATING)}")
     mask = problem.visibility.mask
     if mask is not None:
@@ -88,156 +74,6 @@ def _check_options(visibility: Visibility, scoring: Scoring, found: Violations) 
             "visibility.empty_row",
             f"is {visibility.empty_row.name}, which has no meaning for a softmax over queries, expected ZERO",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _PerHead:
-    """The sizes of one operand with its heads apart."""
-
-    batch: int
-    heads: int
-    length: int
-    size: int
-
-
-def _measure(problem: Problem, found: Violations) -> Dimensions | None:
-    """The sizes of query, key and value, or None when they do not fit together."""
-    query = problem.query
-    key = problem.key if problem.key is not None else query
-    value = problem.value if problem.value is not None else key
-    multi_head = problem.multi_head
-    if not found.require(query.ndim in (2, 3, 4), "query", f"rank is {query.ndim}, expected 2, 3 or 4"):
-        return None
-    for field, array in (("key", key), ("value", value)):
-        found.require(array.ndim == query.ndim, field, f"rank is {array.ndim}, query has {query.ndim}")
-    heads_known = _check_head_counts(multi_head, query.ndim, found)
-    if key.ndim != query.ndim or value.ndim != query.ndim or not heads_known:
-        return None
-    heads, kv_heads = multi_head.heads or 1, multi_head.kv_heads or multi_head.heads or 1
-    q = _split("query", query, heads, multi_head, found)
-    k = _split("key", key, kv_heads, multi_head, found)
-    v = _split("value", value, kv_heads, multi_head, found)
-    if q is None or k is None or v is None or not _agree(q, k, v, problem, found):
-        return None
-    arrays = [array.dtype for _, array in _arrays(problem)]
-    compute = compute_type(*arrays)
-    return Dimensions(
-        rank=query.ndim,
-        batch=q.batch,
-        heads=q.heads,
-        kv_heads=k.heads,
-        queries=q.length,
-        past=_past_length(problem),
-        new_keys=k.length,
-        extra_keys=(multi_head.extra_key is not None) + multi_head.add_zero_attention,
-        head_size=q.size,
-        value_size=v.size,
-        out_features=_out_features(multi_head, q.heads * v.size),
-        compute=compute,
-        softmax=(problem.scoring.softmax_precision or compute).newbyteorder("="),
-    )
-
-
-def _check_head_counts(multi_head: MultiHead, rank: int, found: Violations) -> bool:
-    heads, kv_heads = multi_head.heads, multi_head.kv_heads
-    right = found.require(heads >= 0, "multi_head.heads", f"is {heads}, expected at least 0")
-    right &= found.require(kv_heads >= 0, "multi_head.kv_heads", f"is {kv_heads}, expected at least 0")
-    if not right or rank == 4:
-        return right
-    right &= found.require(
-        not kv_heads or heads > 0, "multi_head.heads", f"needed: kv_heads is {kv_heads}, and the query has rank {rank}"
-    )
-    if right and kv_heads:
-        right = _check_divides(heads, kv_heads, "multi_head.kv_heads", found)
-    return right
-
-
-def _check_divides(heads: int, kv_heads: int, field: str, found: Violations) -> bool:
-    return found.require(
-        heads % kv_heads == 0, field, f"{kv_heads} key heads cannot serve {heads} query heads, expected a divisor"
-    )
-
-
-def _split(name: str, array: Array, heads: int, multi_head: MultiHead, found: Violations) -> _PerHead | None:
-    """The sizes of query, key or value after its projection, with its heads apart."""
-    weight: Array | None = getattr(multi_head, f"{name}_weight")
-    bias: Array | None = getattr(multi_head, f"{name}_bias")
-    if array.ndim == 4:
-        for kind, projection in (("weight", weight), ("bias", bias)):
-            if projection is not None:
-                found.add(
-                    f"multi_head.{name}_{kind}", "a projection needs a query of rank 2 or 3, the query has rank 4"
-                )
-        if multi_head.axis_order is AxisOrder.HEADS_FIRST:
-            batch, axis_heads, length, size = array.shape
-        else:
-            batch, length, axis_heads, size = array.shape
-        given, field = _given_heads(name, multi_head)
-        found.require(given in (0, axis_heads), field, f"is {given}, but {name} has {axis_heads} heads on its axis")
-        if not found.require(axis_heads > 0, name, "has 0 heads, expected at least 1"):
-            return None
-        return _PerHead(batch, axis_heads, length, size)
-    features, field = array.shape[-1], name
-    if weight is not None:
-        field = f"multi_head.{name}_weight"
-        if not found.require(weight.ndim == 2, field, f"rank is {weight.ndim}, expected 2: (out, in)"):
-            return None
-        found.require(
-            weight.shape[1] == features, field, f"shape is {weight.shape}, expected (out, {features}) for this {name}"
-        )
-        features = weight.shape[0]
-    if bias is not None:
-        _check_shape(bias, (features,), f"multi_head.{name}_bias", found)
-    if not found.require(
-        features % heads == 0, field, f"{features} features do not divide into {heads} heads of equal size"
-    ):
-        return None
-    batch = array.shape[0] if array.ndim == 3 else 1
-    return _PerHead(batch, heads, array.shape[-2], features // heads)
-
-
-def _given_heads(name: str, multi_head: MultiHead) -> tuple[int, str]:
-    """The head count that was asked for an operand (0: none), and the field that asked."""
-    if name == "query":
-        return multi_head.heads, "multi_head.heads"
-    return multi_head.kv_heads, "multi_head.kv_heads"
-
-
-def _agree(q: _PerHead, k: _PerHead, v: _PerHead, problem: Problem, found: Violations) -> bool:
-    """Whether query, key and value have the batch, heads, lengths and head sizes that attention needs."""
-    fields = {name: _shaping_field(name, problem.multi_head) for name in ("query", "key", "value")}
-    right = found.require(q.size > 0, fields["query"], "head size is 0, expected at least 1")
-    right &= found.require(k.batch == q.batch, "key", f"batch is {k.batch}, query has {q.batch}")
-    right &= found.require(v.batch == q.batch, "value", f"batch is {v.batch}, query has {q.batch}")
-    if k.heads == q.heads == 1:
-        mismatch = f"last axis is {k.size}, query has {q.size}"
-    else:
-        mismatch = f"head size is {k.size}, query has {q.size}"
-    right &= found.require(k.size == q.size, fields["key"], mismatch)
-    right &= found.require(v.length == k.length, "value", f"has {v.length} values for {k.length} keys")
-    if problem.query.ndim == 4:
-        right &= found.require(v.heads == k.heads, "value", f"has {v.heads} heads, key has {k.heads}")
-        right &= _check_divides(q.heads, k.heads, "key", found)
-    return right
-
-
-def _shaping_field(name: str, multi_head: MultiHead) -> str:
-    """The field that decides the features of an operand: its projection if it has one."""
-    return name if getattr(multi_head, f"{name}_weight") is None else f"multi_head.{name}_weight"
-
-
-def _out_features(multi_head: MultiHead, joined: int) -> int:
-    """The last axis of the output of rank 2 or 3."""
-    weight = multi_head.output_weight
-    return weight.shape[0] if weight is not None and weight.ndim == 2 else joined
-
-
-def _past_length(problem: Problem) -> int:
-    """P, also where only one of the caches says it, so that what is wrong with the other is told once."""
-    for past in (problem.past_key, problem.past_value):
-        if past is not None and past.ndim >= 2:
-            return int(past.shape[-2])
-    return 0
 
 
 def _check_scale(scoring: Scoring, compute: DType, found: Violations) -> None:
@@ -270,7 +106,7 @@ def _check_output_projection(multi_head: MultiHead, dimensions: Dimensions, foun
             f"shape is {weight.shape}, expected (out, {joined}): {dimensions.heads} heads of {dimensions.value_size}",
         )
     if bias is not None and (weight is None or weight.ndim == 2):
-        _check_shape(bias, (dimensions.out_features,), "multi_head.output_bias", found)
+        found.require_shape(bias, (dimensions.out_features,), "multi_head.output_bias")
 
 
 def _check_extras(multi_head: MultiHead, dimensions: Dimensions, found: Violations) -> None:
@@ -302,7 +138,7 @@ def _check_past(problem: Problem, dimensions: Dimensions, found: Violations) -> 
         expected: tuple[int | None, ...] = (dimensions.batch, dimensions.kv_heads, None, size)
         if dimensions.rank == 2:
             expected = expected[1:] if problem.multi_head.heads else expected[2:]
-        if _check_shape(array, expected, name, found) and problem.past_key is not None:
+        if found.require_shape(array, expected, name) and problem.past_key is not None:
             found.require(
                 array.shape[-2] == dimensions.past,
                 name,
@@ -359,16 +195,6 @@ def _check_alignment(visibility: Visibility, dimensions: Dimensions, found: Viol
             f"needed: {dimensions.queries} queries and {dimensions.new_keys} keys{lengths}, so TOP_LEFT and "
             "BOTTOM_RIGHT give different answers",
         )
-
-
-def _check_shape(array: Array, expected: Sequence[int | None], field: str, found: Violations) -> bool:
-    """Require a shape in which None stands for any length."""
-    fits = array.ndim == len(expected) and all(
-        want is None or got == want for got, want in zip(array.shape, expected, strict=True)
-    )
-    wanted = ", ".join("any" if want is None else str(want) for want in expected)
-    comma = "," if len(expected) == 1 else ""
-    return found.require(fits, field, f"shape is {array.shape}, expected ({wanted}{comma})")
 
 
 def _or(names: Sequence[str]) -> str:

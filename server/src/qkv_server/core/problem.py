@@ -4,7 +4,7 @@ Letters in the shapes: B batch rows, L queries, S new keys, P cached keys, T = P
 heads, D head size of query and key, Dv head size of value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -13,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+PROJECTIONS = ("query_weight", "key_weight", "value_weight", "output_weight")
+BIASES = ("query_bias", "key_bias", "value_bias", "output_bias")
+EXTRAS = ("extra_key", "extra_value")
 
 
 class AxisOrder(Enum):
@@ -122,6 +126,15 @@ class Problem:
     past_key: Array | None = None  # (B, Hkv, P, D); rank 2: (P, D), or (Hkv, P, D) with head counts
     past_value: Array | None = None  # as past_key, with Dv
     outputs: frozenset[Quantity] = frozenset()
+
+    def arrays(self) -> Iterator[tuple[str, Array]]:
+        """Every array that takes part in the arithmetic, by the path of its field; the mask does not."""
+        for name in ("query", "key", "value", "past_key", "past_value"):
+            if (array := getattr(self, name)) is not None:
+                yield name, array
+        for name in (*PROJECTIONS, *BIASES, *EXTRAS):
+            if (array := getattr(self.multi_head, name)) is not None:
+                yield f"multi_head.{name}", array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)

@@ -1,7 +1,9 @@
 """What is wrong with a problem: every wrong field, named by its path in the contract, all at once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from qkv_server.core.problem import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Violations:
         if not condition:
             self.add(field, description)
         return condition
+
+    def require_shape(self, array: Array, expected: Sequence[int | None], field: str) -> bool:
+        """Note the field as wrong unless its array has the shape, in which None stands for any length."""
+        fits = array.ndim == len(expected) and all(
+            want is None or got == want for got, want in zip(array.shape, expected, strict=True)
+        )
+        wanted = ", ".join("any" if want is None else str(want) for want in expected)
+        comma = "," if len(expected) == 1 else ""
+        return self.require(fits, field, f"shape is {array.shape}, expected ({wanted}{comma})")
 
     def __bool__(self) -> bool:
         return bool(self._found)

@@ -14,7 +14,7 @@ from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import AttentionRequest
 from qkv.v1.tensor_pb2 import DataType
 from qkv_server import core
-from qkv_server.core.check import BIASES, EXTRAS, PROJECTIONS
+from qkv_server.core.problem import BIASES, EXTRAS, PROJECTIONS
 from qkv_server.service.errors import InvalidRequestError
 
 Array = npt.NDArray[Any]
