@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from serving import SECONDS, ServerProcess
 
-from qkv_server.operations.addresses import AddressError
+from qkv_server.operations.addresses import AddressError, check
 from qkv_server.operations.server import Server
 from qkv_server.operations.settings import Settings, TLSFiles
 
@@ -25,17 +25,37 @@ def refusal(*arguments: str) -> tuple[int, list[str]]:
     return ended.returncode, ended.stderr.splitlines()
 
 
+def resolve(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
+    """Let every name stand for these addresses."""
+
+    def found(_: str, port: int, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
 def test_a_port_that_is_taken(server: ServerProcess) -> None:
     """A second server on one port ends with status 1 and says that the address is in use."""
     status, lines = refusal("--address", server.address)
     assert (status, lines) == (1, [f"qkv-server: cannot serve on '{server.address}': Address already in use"])
 
 
-def test_a_port_that_is_taken_on_one_address_of_the_name(server: ServerProcess) -> None:
-    """A port that another server has on 127.0.0.1 alone is not shared with it under the name localhost."""
-    address = server.address.replace("127.0.0.1", "localhost")
-    status, lines = refusal("--address", address)
-    assert (status, lines) == (1, [f"qkv-server: cannot serve on '{address}': Address already in use"])
+def test_a_port_that_is_taken_on_one_address_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that another server has on one address of a name is not shared with it: clients could meet either."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        resolve(monkeypatch, "127.0.0.2", "127.0.0.1")
+        address = f"two.addresses:{taken.getsockname()[1]}"
+        with pytest.raises(AddressError, match="Address already in use"):
+            check(address)
+
+
+def test_a_name_of_which_this_machine_has_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address of a name that this machine does not have is passed over, as IPv6 often is, unless it is the only."""
+    resolve(monkeypatch, "192.0.2.1", "127.0.0.1")
+    check("two.addresses:0")
+    resolve(monkeypatch, "192.0.2.1")
+    with pytest.raises(AddressError, match="Cannot assign requested address"):
+        check("one.address:0")
 
 
 def test_a_unix_socket_that_is_taken(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """What answers look like over a socket: types, shapes, and the numbers of the core to the last bit."""
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
-import grpc
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from roundtrip.malformed_refusals import Attend, attend_of
+from refusals import Attend
 
 import qkv
 from qkv import codec
@@ -20,12 +18,6 @@ Array = npt.NDArray[Any]
 
 FLOATING = [np.dtype(name) for name in (np.float64, np.float32, np.float16, ml_dtypes.bfloat16)]
 QUANTITIES: tuple[QuantityName, ...] = get_args(QuantityName)
-
-
-@pytest.fixture(scope="module")
-def attend(client: qkv.Client) -> Iterator[Attend]:
-    with grpc.insecure_channel(client.target) as channel:
-        yield attend_of(channel)
 
 
 def normal(*shape: int, dtype: Any = np.float64, seed: int = 0) -> Array:

@@ -1,14 +1,11 @@
 """In which form answers come: matrices to a question of matrices, as curl asks, tensors to one of tensors."""
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
-import grpc
 import numpy as np
 import numpy.typing as npt
-import pytest
 from google.protobuf import json_format
-from roundtrip.malformed_refusals import Attend, attend_of
+from refusals import Attend
 
 import qkv
 from qkv import codec
@@ -24,12 +21,6 @@ WALKTHROUGH = """
  "scoring": {"scale": 1, "softmaxAxis": "SOFTMAX_AXIS_QUERIES"}, "outputs": ["QUANTITY_SCORES", "QUANTITY_WEIGHTS"]}
 """
 EMBEDDINGS = np.array([[0.5, 0.8, 0.2, 0.6], [0.7, 0.1, 0.9, 0.3], [0.4, 0.6, 0.3, 0.8]])
-
-
-@pytest.fixture(scope="module")
-def attend(client: qkv.Client) -> Iterator[Attend]:
-    with grpc.insecure_channel(client.target) as channel:
-        yield attend_of(channel)
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

@@ -7,9 +7,9 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import ATTEND, DEADLINE, assert_invalid, outcome, refusal_of, valid_request
 from roundtrip.malformed import base, matrices
 from roundtrip.malformed_options import rank_4
-from roundtrip.malformed_refusals import ATTEND, DEADLINE, assert_invalid, outcome, refusal_of, valid_request
 
 import qkv
 from qkv.v1.attention_pb2 import AttentionResponse

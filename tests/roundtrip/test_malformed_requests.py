@@ -1,24 +1,16 @@
 """Hundreds of malformed requests over a socket: every one is refused by the name of what is wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import grpc
 import pytest
+from refusals import Attend, assert_invalid, assert_still_answers, refusal_of
 from roundtrip.malformed import Malformed, base, matrices, operand_table
 from roundtrip.malformed_options import option_table, rank_4
-from roundtrip.malformed_refusals import Attend, assert_invalid, assert_still_answers, attend_of, refusal_of
 
-import qkv
 from qkv.v1.attention_pb2 import AttentionRequest
 
 TABLE = (*operand_table(), *option_table())
-
-
-@pytest.fixture(scope="module")
-def attend(client: qkv.Client) -> Iterator[Attend]:
-    with grpc.insecure_channel(client.target) as channel:
-        yield attend_of(channel)
 
 
 def test_the_table_is_large() -> None:

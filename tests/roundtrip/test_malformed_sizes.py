@@ -2,23 +2,19 @@
 
 import time
 import tracemalloc
-from collections.abc import Iterator
 
-import grpc
 import numpy as np
 import pytest
-from roundtrip.malformed import Malformed, base, mutated, operand
-from roundtrip.malformed_options import asked, both, with_shape, with_value, without
-from roundtrip.malformed_refusals import (
+from refusals import (
     Attend,
     assert_invalid,
     assert_still_answers,
     assert_too_large,
-    attend_of,
     refusal_of,
 )
+from roundtrip.malformed import Malformed, base, mutated, operand
+from roundtrip.malformed_options import asked, both, with_shape, with_value, without
 
-import qkv
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionRequest
 from qkv_server.service.attend import attend as attend_in_process
@@ -93,12 +89,6 @@ INVALID = (
         "visibility.query_lengths",
     ),
 )
-
-
-@pytest.fixture(scope="module")
-def attend(client: qkv.Client) -> Iterator[Attend]:
-    with grpc.insecure_channel(client.target) as channel:
-        yield attend_of(channel)
 
 
 @pytest.mark.parametrize("case", TOO_LARGE, ids=lambda case: case.name)

@@ -1,25 +1,15 @@
 """Requests that are wrong in several places: all are told at once, as far as gRPC's trailers can carry them."""
 
-from collections.abc import Iterator
-
-import grpc
 import numpy as np
 import pytest
+from refusals import Attend, assert_invalid, assert_still_answers, refusal_of
 from roundtrip.malformed import SHAPES, base, operand
 from roundtrip.malformed_options import asked, rank_4, with_shape, with_value
-from roundtrip.malformed_refusals import Attend, assert_invalid, assert_still_answers, attend_of, refusal_of
 
-import qkv
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionRequest
 
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def attend(client: qkv.Client) -> Iterator[Attend]:
-    with grpc.insecure_channel(client.target) as channel:
-        yield attend_of(channel)
 
 
 def fields_of(attend: Attend, request: AttentionRequest) -> list[str]:

@@ -170,12 +170,15 @@ def _set_scoring(request: AttentionRequest, options: AttentionOptions) -> None:
 
 
 def _set_operands(message: Any, arrays: Mapping[str, npt.ArrayLike | None]) -> None:
-    """Set the operand fields of a message; a number that Python wrote is float64."""
+    """Set the operand fields of a message; a number that Python wrote is float64.
+
+    But for masks: a list of 0 and 1 could be meant as booleans or to be added, so that the server refuses it.
+    """
     for name, given in arrays.items():
         if given is None:
             continue
         array = np.asarray(given)
-        if not hasattr(given, "dtype") and array.dtype.kind in "iu":
+        if not hasattr(given, "dtype") and array.dtype.kind in "iu" and name != "mask":
             array = array.astype(np.float64)
         try:
             getattr(message, name).CopyFrom(Operand(tensor=codec.to_tensor(array)))

@@ -1,7 +1,9 @@
 """`qkv explain` prints what NumPy computes, to all printed digits."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from serving import ServerProcess
 
 from .conftest import Run, one_line
 
@@ -101,6 +104,16 @@ def test_makes_up_numbers_for_unknown_words(run: Run) -> None:
     numbers = np.array([[float(number) for number in rows[word]] for word in ("I", "greet", "purple")])
     ran = run("explain", "I greet purple")
     assert tables(ran.out) == walk_through(["I", "greet", "purple"], numbers, heads=2)
+
+
+def test_made_up_numbers_are_those_of_every_process(run: Run, server: ServerProcess) -> None:
+    """A word has the same made-up numbers in another process, whatever Python's hash seed is."""
+    command = [sys.executable, "-m", "qkv.cli.main", "explain", "purple", "--target", server.address]
+    here = tables(run("explain", "purple").out)
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert tables(said.stdout) == here
 
 
 def test_draws_heat_maps(run: Run, tmp_path: Path) -> None:

@@ -97,6 +97,14 @@ def test_half_precision_is_computed_wide_and_rounded_once(half: DType) -> None:
     is_rounded_once()
 
 
+def test_the_byte_order_of_a_type_changes_nothing() -> None:
+    """Big-endian operands and softmax precision are answered with the numbers of the machine's own order."""
+    native = replace(one_head(FLOAT32), scoring=Scoring(softmax_precision=FLOAT64))
+    swapped = replace(in_type(native, np.dtype(">f4")), scoring=Scoring(softmax_precision=np.dtype(">f8")))
+    for name in ("output", *QUANTITIES):
+        np.testing.assert_array_equal(getattr(attention(swapped), name), getattr(attention(native), name))
+
+
 @settings(max_examples=100, deadline=None)
 @given(problem=problems(dtypes=(FLOAT32,)))
 def test_float64_is_computed_in_float64(problem: Problem) -> None:
@@ -137,6 +145,21 @@ def test_an_empty_row_is_answered_as_asked(policy: EmptyRow, output: float, weig
     assert answer.weights is not None
     np.testing.assert_array_equal(answer.output, [[[output], [2]]])
     np.testing.assert_array_equal(answer.weights[0, 0, :, :2], [[weight, weight], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize(("policy", "output"), [(EmptyRow.ZERO, 0), (EmptyRow.NAN, np.nan)])
+def test_a_query_without_any_keys_is_an_empty_row(policy: EmptyRow, output: float) -> None:
+    """No keys at all are answered as the policy says, though there are no weights to say it."""
+    problem = one_head(FLOAT64, keys=0, visibility=Visibility(empty_row=policy))
+    np.testing.assert_array_equal(attention(problem).output, np.full((2, 4), output))
+
+
+def test_the_mean_of_an_empty_row_reads_hidden_values_but_no_padding() -> None:
+    """MEAN_VALUE is the mean of every value within the key lengths, so infinity there is seen, and beyond it is not."""
+    hides_all = Visibility(mask=np.zeros(3, np.bool_), key_lengths=(2,), empty_row=EmptyRow.MEAN_VALUE)
+    problem = one_head(FLOAT64, visibility=hides_all)
+    value = np.array([[np.inf, 1.0], [2.0, 3.0], [np.nan, np.nan]])
+    np.testing.assert_array_equal(attention(replace(problem, value=value)).output, [[np.inf, 2.0]] * 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=by_name)

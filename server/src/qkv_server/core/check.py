@@ -27,7 +27,7 @@ def check(problem: Problem) -> Dimensions:
         _check_lengths(problem.visibility, dimensions, found)
     if dimensions is None or found:
         found.raise_if_any()
-    assert dimensions is not None  # noqa: S101 - _measure noted a violation otherwise
+    assert dimensions is not None  # noqa: S101 - measure noted a violation otherwise
     _check_alignment(problem.visibility, dimensions, found)
     found.raise_if_any()
     return dimensions
@@ -174,7 +174,10 @@ def _check_lengths(visibility: Visibility, dimensions: Dimensions, found: Violat
         if not len(lengths):
             continue
         field, batch = f"visibility.{name}", dimensions.batch
-        found.require(len(lengths) == batch, field, f"has {len(lengths)} entries, expected {batch}, one per batch row")
+        if not found.require(
+            len(lengths) == batch, field, f"has {len(lengths)} entries, expected {batch}, one per batch row"
+        ):
+            continue
         for row, length in enumerate(lengths):
             if not found.require(
                 0 <= length <= limit, field, f"entry {row} is {length}, expected 0 to {limit}, the {of} given"

@@ -41,36 +41,20 @@ def key_range(
 
 
 def alignment_matters(visibility: Visibility, dimensions: Dimensions) -> bool:
-    """Whether the two alignments let some query see different keys."""
+    """Whether the two alignments let some query see different keys, by causality, windows and lengths.
+
+    The first and the last query tell. Where the last sees the same by both although it stands elsewhere, it sees every
+    valid key, so that no left bound cuts any query; the right bounds then differ the most at the first. So this costs
+    nothing however long the sequences are: it is asked before a request is admitted.
+    """
     if dimensions.batch == 0 or dimensions.queries == 0:
         return False
-    queries = _turning_queries(visibility, dimensions)
+    last = np.maximum(_lengths(visibility.query_lengths, dimensions.queries) - 1, 0)  # (B or 1, 1)
+    ends = np.concatenate((np.zeros_like(last), last), axis=1)  # (B or 1, 2)
     top_left, bottom_right = (
-        key_range(replace(visibility, alignment=alignment), dimensions, queries) for alignment in Alignment
+        key_range(replace(visibility, alignment=alignment), dimensions, ends) for alignment in Alignment
     )
     return any(bool((a != b).any()) for a, b in zip(top_left, bottom_right, strict=True))
-
-
-def _turning_queries(visibility: Visibility, dimensions: Dimensions) -> IntArray:
-    """The queries of each batch row among which two alignments differ if they differ for any: (B or 1, N).
-
-    The ends of a range are piecewise linear in the query, so that the ends of the pieces tell. There are few, while
-    the queries may be more than fit in memory: this is asked before a request is admitted.
-    """
-    valid_keys = dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys)  # (B or 1, 1)
-    valid_queries = _lengths(visibility.query_lengths, dimensions.queries)  # (B or 1, 1)
-    reach = dimensions.queries + dimensions.keys
-    widths = (visibility.window_left, 0 if visibility.causal else visibility.window_right)
-    left, right = (reach if width is None else min(width, reach) for width in widths)
-    offsets = (np.full((1, 1), dimensions.past), valid_keys - valid_queries)
-    positions = (np.full((1, 1), left), np.full((1, 1), -right - 1), valid_keys - right - 1, valid_keys + left)
-    turns = [position - offset for position in positions for offset in offsets]
-    ends = (np.zeros((1, 1), dtype=np.int64), valid_queries - 1)
-    columns = [column + step for column in (*turns, *ends) for step in (-1, 0, 1)]
-    rows = max(len(column) for column in columns)
-    queries = np.concatenate([np.broadcast_to(column, (rows, 1)) for column in columns], axis=1)
-    inside: IntArray = np.clip(queries, 0, dimensions.queries - 1)
-    return inside
 
 
 def visible_pairs(visibility: Visibility, dimensions: Dimensions) -> BoolArray:

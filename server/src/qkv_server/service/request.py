@@ -160,6 +160,4 @@ class _Reader:
         return choices[enum.Name(number).removeprefix(prefix)]
 
     def _note(self, field: str, description: str) -> None:
-        """Note that a field is wrong; a list is one field, and the first thing said of it stands."""
-        if not any(violation.field == field for violation in self._wrong):
-            self._wrong.append(Violation(field, description))
+        self._wrong.append(Violation(field, description))
