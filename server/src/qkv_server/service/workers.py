@@ -35,9 +35,14 @@ class Workers:
         return await asyncio.wrap_future(future)
 
     def close(self) -> bool:
-        """Take no more work and drop what waits; whether none is under way, which cannot be stopped from outside."""
+        """Take no more work, drop what waits, and end the threads; whether none is under way.
+
+        Work under way cannot be stopped from outside; its thread ends after it.
+        """
         self._executor.shutdown(wait=False, cancel_futures=True)
-        return not self._admitted
+        idle = not self._admitted
+        self._executor.shutdown(wait=idle)
+        return idle
 
     def _leave(self, future: Future[Any]) -> None:
         self._admitted.discard(future)
