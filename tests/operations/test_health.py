@@ -1,6 +1,7 @@
 """The standard health service, asked and watched through its own package."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -10,6 +11,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving import SECONDS, ServerProcess
 
 import qkv
+
+from .conftest import GO_ON, UNDER_WAY, Held
 
 SERVICES = ("", "qkv.v1.AttentionService", "liveness")
 DRAIN = ["--drain-seconds", "600"]  # much longer than a test, which ends the server itself
@@ -100,17 +103,32 @@ def test_a_watcher_that_leaves_takes_no_news_from_the_others(draining: ServerPro
         assert next(staying).status == HealthCheckResponse.NOT_SERVING
 
 
-def test_a_watcher_does_not_hold_up_the_end() -> None:
-    """A server with a watcher stops at once, not after its grace, and the watcher hears the last news and why."""
+def test_a_watcher_does_not_hold_up_the_end(held: Held, aside: ThreadPoolExecutor) -> None:
+    """A watcher of a stopping server hears the last news and is let go; it is not kept for the grace of the calls."""
+    server = held(["--grace-seconds", "600"])  # a test gives up long before
+    with grpc.insecure_channel(server.address) as channel, qkv.Client(server.address) as client:
+        news = watch(stub_of(channel), "")
+        assert next(news).status == HealthCheckResponse.SERVING
+        call = aside.submit(client.attention, [[1.0, 2.0]])
+        server.wait_for(UNDER_WAY)
+        server.terminate()
+        assert next(news).status == HealthCheckResponse.NOT_SERVING
+        with pytest.raises(grpc.RpcError) as ended:
+            next(news)
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert ended.value.details() == "the server is stopping"
+        server.write(GO_ON)
+        assert call.result(SECONDS).output.tolist() == [[1.0, 2.0]]
+    assert server.stop() == 0
+
+
+def test_a_watcher_of_an_idle_server_does_not_hold_up_the_end() -> None:
+    """A server without calls ends at once though it is watched."""
     with (
         ServerProcess(["--grace-seconds", "600"]) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         news = watch(stub_of(channel), "")
         assert next(news).status == HealthCheckResponse.SERVING
-        assert server.stop() == 0  # gives up long before the grace is over
-        assert next(news).status == HealthCheckResponse.NOT_SERVING
-        with pytest.raises(grpc.RpcError) as ended:
-            next(news)
-        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert ended.value.details() == "the server is stopping"
+        assert server.stop() == 0
+        news.cancel()
