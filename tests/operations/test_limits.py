@@ -47,9 +47,10 @@ def test_an_answer_as_large_as_the_limit(limited: qkv.Client) -> None:
 
 
 def test_arithmetic_that_takes_too_much_memory(limited: qkv.Client) -> None:
-    """A small question with a small answer is refused for the scores between them."""
+    """A small question with a small answer is refused for the scores between them, on the path that holds them all."""
+    assert limited.attention(np.zeros((400, 1))).report.path == "tiled"
     with pytest.raises(qkv.TooLargeError) as refused:
-        limited.attention(np.zeros((400, 1)))
+        limited.attention(np.zeros((400, 1)), path="reference")
     assert refused.value.reason == "REQUEST_TOO_LARGE"
     assert refused.value.metadata["limitBytes"] == str(WORKING_BYTES)
     assert int(refused.value.metadata["neededBytes"]) >= 400 * 400 * 8

@@ -177,9 +177,15 @@ def test_the_version_of_the_semantics_is_stated(version: int, client: qkv.Client
 def test_the_report_is_filled(client: qkv.Client) -> None:
     """The report names the path and gives times that are not negative and within the call's own."""
     report = client.attention(normal(4, 200, 64)).report
-    assert report.path == "reference"
+    assert report.path == "batched"
     assert 0 <= report.queue_seconds < 60
     assert 0 < report.compute_seconds < 60
+
+
+@pytest.mark.parametrize("path", ["reference", "batched", "tiled", "decode"])
+def test_a_path_that_is_asked_for_is_taken(path: Any, client: qkv.Client) -> None:
+    """A request can say how it is to be computed; the report says that it was."""
+    assert client.attention(normal(4, 200, 64), path=path).report.path == path
 
 
 def test_the_same_question_has_the_same_answer(attend: Attend) -> None:

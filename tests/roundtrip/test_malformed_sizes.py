@@ -20,6 +20,7 @@ from qkv.v1.attention_pb2 import AttentionRequest
 from qkv_server.service.attend import attend as attend_in_process
 from qkv_server.service.errors import ServiceError
 from qkv_server.service.limits import Limits
+from qkv_server.service.workers import Turn
 
 HUGE = 10**12
 CAUSAL = with_value("visibility.causal", True)
@@ -66,7 +67,7 @@ TOO_LARGE = (
         "an output of 10¹² columns", asked((3, 4), (3, 4), (3, 0)), with_shape("multi_head.output_weight", HUGE, 0)
     ),
     cache(0, 1, HUGE, 4),
-    mutated("honest rows with more scores than memory", column(20_000), lambda _: None),
+    mutated("honest rows with more scores than memory", column(20_000), with_value("path", 1)),
     mutated("honest rows with more weights than a message holds", column(10_000), with_value("outputs", [4])),
 )
 
@@ -113,7 +114,7 @@ def test_refusing_takes_no_more_than_the_request(case: Malformed) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ServiceError):
-            attend_in_process(case.request, Limits(), time.monotonic())
+            attend_in_process(case.request, Limits(), Turn(), time.monotonic())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -18,6 +18,7 @@ from qkv.v1.attention_pb2 import (
     EmptyRow,
     MaskPolarity,
     MultiHead,
+    Path,
     Quantity,
     SoftmaxAxis,
 )
@@ -121,6 +122,8 @@ def _call(
     _set_operands(request, {"query": query, "key": key, "value": value, "past_key": past_key, "past_value": past_value})
     _set_visibility(request, options)
     _set_scoring(request, options)
+    if (path := options.get("path")) is not None:
+        request.path = named_choice(Path, "PATH_", path, "path")
     for name in options.get("outputs") or ():
         request.outputs.append(named_choice(Quantity, "QUANTITY_", name, "outputs"))
     return Call(

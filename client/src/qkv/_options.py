@@ -11,6 +11,7 @@ MaskPolarityName = Literal["true_attends", "true_hides"]
 AlignmentName = Literal["top_left", "bottom_right"]
 EmptyRowName = Literal["zero", "nan", "mean_value"]
 SoftmaxAxisName = Literal["keys", "queries"]
+PathName = Literal["reference", "batched", "tiled", "decode"]
 QuantityName = Literal[
     "scores",
     "capped_scores",
@@ -56,6 +57,8 @@ class AttentionOptions(TypedDict, total=False):
     """The cached values that come before value: (B, Hkv, P, Dv)."""
     outputs: Iterable[QuantityName]
     """What to return besides the output."""
+    path: PathName | None
+    """How the server computes, for comparisons; the fastest unless said."""
     semantics_version: int
     """The version of the semantics to hold the server to; 0 is the newest."""
     timeout: float | None

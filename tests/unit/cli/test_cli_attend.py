@@ -31,6 +31,7 @@ OPTIONS: dict[str, tuple[Sequence[str], str, Any]] = {
     "softcap": (["30"], "scoring.softcap", 30.0),
     "softmax_axis": (["queries"], "scoring.softmax_axis", attention_pb2.SOFTMAX_AXIS_QUERIES),
     "softmax_precision": (["bfloat16"], "scoring.softmax_precision", tensor_pb2.DATA_TYPE_BFLOAT16),
+    "path": (["tiled"], "path", attention_pb2.PATH_TILED),
     "outputs": (
         ["weights", "log_sum_exp"],
         "outputs",
@@ -131,7 +132,7 @@ def test_prints_every_array_of_the_answer(run: Run) -> None:
         "weights: float64 (2, 2)\n[[0.5 0.5]\n [0.5 0.5]]",
         "log_sum_exp: float64 (2,)\n[0.693147 0.693147]",
     ]
-    assert re.fullmatch(r"path reference, arithmetic \d+\.\d\d ms\n", arithmetic)
+    assert re.fullmatch(r"path decode, arithmetic \d+\.\d\d ms\n", arithmetic)
 
 
 def test_prints_the_middle_of_large_arrays_as_dots(run: Run) -> None:

@@ -142,7 +142,7 @@ def problems(
         projections, value_size, (query, key, value) = _joined_operands(
             draw, sizes, head_size, numbers, rank=rank, given=(key_given, value_given)
         )
-    cache: dict[str, Array] = {}
+    cache: dict[str, Any] = {}
     if sizes.past is not None:
         leading = (sizes.batch, kv_heads) if rank > 2 else (kv_heads,) if split else ()
         cache = {

@@ -17,6 +17,7 @@ from qkv_server.core import (
     InvalidProblemError,
     MaskPolarity,
     MultiHead,
+    Path,
     Problem,
     Quantity,
     Scoring,
@@ -53,7 +54,11 @@ MAYBE_ARRAY = st.none() | arrays()
 LENGTHS = st.lists(INTEGERS, max_size=3).map(tuple)
 OPTIONS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     Problem: dict.fromkeys(("key", "value", "past_key", "past_value"), MAYBE_ARRAY)
-    | {"query": arrays(), "outputs": st.frozensets(st.sampled_from(Quantity))},
+    | {
+        "query": arrays(),
+        "outputs": st.frozensets(st.sampled_from(Quantity)),
+        "path": st.none() | st.sampled_from(Path),
+    },
     MultiHead: {
         f"{operand}_{kind}": MAYBE_ARRAY
         for operand in ("query", "key", "value", "output")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from qkv_server.service.errors import OverloadedError
-from qkv_server.service.workers import Workers
+from qkv_server.service.workers import Turn, Workers
 
 SECONDS = 60
 
@@ -19,7 +19,7 @@ class Work:
         self.running = threading.Event()
         self.finish = threading.Event()
 
-    def __call__(self) -> str:
+    def __call__(self, _: Turn) -> str:
         self.running.set()
         assert self.finish.wait(SECONDS)
         return "done"
@@ -153,7 +153,7 @@ def test_an_error_reaches_the_caller_and_leaves_the_place() -> None:
         workers = Workers(threads=1, queue=0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await workers.run(lambda: 1 // 0)
+                await workers.run(lambda _: 1 // 0)
         assert workers.close()
 
     asyncio.run(scenario())

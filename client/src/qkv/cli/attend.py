@@ -19,6 +19,7 @@ from qkv._options import (
     AxisOrderName,
     EmptyRowName,
     MaskPolarityName,
+    PathName,
     QuantityName,
     SoftmaxAxisName,
 )
@@ -47,6 +48,7 @@ CHOICES: dict[str, Any] = {
     "alignment": AlignmentName,
     "empty_row": EmptyRowName,
     "softmax_axis": SoftmaxAxisName,
+    "path": PathName,
 }
 FLOATING = ("float64", "float32", "float16", "bfloat16")
 

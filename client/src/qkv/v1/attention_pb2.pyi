@@ -20,6 +20,14 @@ class Quantity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUANTITY_PRESENT_KEY: _ClassVar[Quantity]
     QUANTITY_PRESENT_VALUE: _ClassVar[Quantity]
 
+class Path(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PATH_UNSPECIFIED: _ClassVar[Path]
+    PATH_REFERENCE: _ClassVar[Path]
+    PATH_BATCHED: _ClassVar[Path]
+    PATH_TILED: _ClassVar[Path]
+    PATH_DECODE: _ClassVar[Path]
+
 class AxisOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     AXIS_ORDER_UNSPECIFIED: _ClassVar[AxisOrder]
@@ -59,6 +67,11 @@ QUANTITY_AVERAGED_WEIGHTS: Quantity
 QUANTITY_LOG_SUM_EXP: Quantity
 QUANTITY_PRESENT_KEY: Quantity
 QUANTITY_PRESENT_VALUE: Quantity
+PATH_UNSPECIFIED: Path
+PATH_REFERENCE: Path
+PATH_BATCHED: Path
+PATH_TILED: Path
+PATH_DECODE: Path
 AXIS_ORDER_UNSPECIFIED: AxisOrder
 AXIS_ORDER_HEADS_FIRST: AxisOrder
 AXIS_ORDER_SEQUENCE_FIRST: AxisOrder
@@ -143,7 +156,7 @@ class Scoring(_message.Message):
     def __init__(self, scale: _Optional[float] = ..., softcap: _Optional[float] = ..., softmax_axis: _Optional[_Union[SoftmaxAxis, str]] = ..., softmax_precision: _Optional[_Union[_tensor_pb2.DataType, str]] = ...) -> None: ...
 
 class AttentionRequest(_message.Message):
-    __slots__ = ("query", "key", "value", "multi_head", "visibility", "scoring", "past_key", "past_value", "outputs", "semantics_version")
+    __slots__ = ("query", "key", "value", "multi_head", "visibility", "scoring", "past_key", "past_value", "outputs", "semantics_version", "path")
     QUERY_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +167,7 @@ class AttentionRequest(_message.Message):
     PAST_VALUE_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     SEMANTICS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     query: _tensor_pb2.Operand
     key: _tensor_pb2.Operand
     value: _tensor_pb2.Operand
@@ -164,7 +178,8 @@ class AttentionRequest(_message.Message):
     past_value: _tensor_pb2.Operand
     outputs: _containers.RepeatedScalarFieldContainer[Quantity]
     semantics_version: int
-    def __init__(self, query: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., multi_head: _Optional[_Union[MultiHead, _Mapping]] = ..., visibility: _Optional[_Union[Visibility, _Mapping]] = ..., scoring: _Optional[_Union[Scoring, _Mapping]] = ..., past_key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., past_value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Quantity, str]]] = ..., semantics_version: _Optional[int] = ...) -> None: ...
+    path: Path
+    def __init__(self, query: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., multi_head: _Optional[_Union[MultiHead, _Mapping]] = ..., visibility: _Optional[_Union[Visibility, _Mapping]] = ..., scoring: _Optional[_Union[Scoring, _Mapping]] = ..., past_key: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., past_value: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[Quantity, str]]] = ..., semantics_version: _Optional[int] = ..., path: _Optional[_Union[Path, str]] = ...) -> None: ...
 
 class AttentionResponse(_message.Message):
     __slots__ = ("output", "scores", "capped_scores", "masked_scores", "weights", "averaged_weights", "log_sum_exp", "present_key", "present_value", "semantics_version", "report")

@@ -14,6 +14,7 @@ from qkv_server.core.problem import (
     EmptyRow,
     MaskPolarity,
     MultiHead,
+    Path,
     Problem,
     Quantity,
     Scoring,
@@ -21,29 +22,36 @@ from qkv_server.core.problem import (
     Visibility,
 )
 from qkv_server.core.rotary import rotary_embedding, rotary_tables
+from qkv_server.core.threads import Cancellation, CancelledError, Spread, one_after_another, spread_over
 from qkv_server.core.violations import InvalidProblemError, Violation
 
 __all__ = [
     "Alignment",
     "Answer",
     "AxisOrder",
+    "Cancellation",
+    "CancelledError",
     "Dimensions",
     "EmptyRow",
     "InvalidProblemError",
     "MaskPolarity",
     "MultiHead",
+    "Path",
     "Problem",
     "Quantity",
     "Scoring",
     "SoftmaxAxis",
+    "Spread",
     "Violation",
     "Visibility",
     "answer_bytes",
     "attention",
     "check",
     "check_options",
+    "one_after_another",
     "rotary_embedding",
     "rotary_tables",
     "solve",
+    "spread_over",
     "working_bytes",
 ]

@@ -4,14 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from qkv_server.core import reference
+from qkv_server.core import planner, reference
+from qkv_server.core.blocked import Blocks
 from qkv_server.core.check import check
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.layout import cache_heads_first, heads_first, joined_heads, quantity_as_asked
 from qkv_server.core.precision import widened
-from qkv_server.core.problem import Answer, Array, AxisOrder, MultiHead, Problem, Quantity
+from qkv_server.core.problem import Answer, Array, AxisOrder, MultiHead, Path, Problem, Quantity
 from qkv_server.core.projections import project
+from qkv_server.core.threads import Cancellation, Spread, one_after_another
 from qkv_server.core.visibility import valid_queries
+from qkv_server.core.work import Work
 
 
 def attention(problem: Problem) -> Answer:
@@ -22,13 +25,32 @@ def attention(problem: Problem) -> Answer:
     return solve(problem, check(problem))
 
 
-def solve(problem: Problem, dimensions: Dimensions) -> Answer:
-    """Answer a problem whose dimensions were checked."""
+def solve(
+    problem: Problem,
+    dimensions: Dimensions,
+    spread: Spread = one_after_another,
+    threads: int = 1,
+    cancellation: Cancellation | None = None,
+) -> Answer:
+    """Answer a problem whose dimensions were checked.
+
+    `spread` runs its tasks, on about so many `threads`: neither changes a bit of the answer. Raises CancelledError
+    within one tile after the cancellation.
+    """
     with np.errstate(all="ignore"):  # NaN and infinity are answers here, not accidents
         query, key, value = _per_head(problem, dimensions)
         all_keys, all_values = _with_extras(key, value, problem.multi_head, dimensions)
-        work = reference.attend(query, all_keys, all_values, problem.visibility, problem.scoring, dimensions)
-        return _answer(problem, dimensions, work, key, value)
+        options = problem.visibility, problem.scoring, dimensions
+        plan = planner.plan(problem, dimensions, threads)
+        if plan is None:
+            work = reference.attend(query, all_keys, all_values, *options)
+        else:
+            blocks = Blocks(
+                query, all_keys, all_values, *options, problem.outputs, plan, cancellation or Cancellation()
+            )
+            spread(list(blocks.tasks()))
+            work = blocks.work()
+        return _answer(problem, dimensions, work, key, value, Path.REFERENCE if plan is None else plan.path)
 
 
 def _per_head(problem: Problem, dimensions: Dimensions) -> tuple[Array, Array, Array]:
@@ -69,18 +91,18 @@ def _with_extras(key: Array, value: Array, heads: MultiHead, dimensions: Dimensi
     return extended(key, heads.extra_key), extended(value, heads.extra_value)
 
 
-def _answer(problem: Problem, dimensions: Dimensions, work: reference.Work, key: Array, value: Array) -> Answer:
+def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, value: Array, path: Path) -> Answer:
     """The output and the quantities asked for, in the layout and type of the question."""
 
     def quantity(asked: Quantity) -> Array:
         if asked is Quantity.AVERAGED_WEIGHTS:
-            return quantity_as_asked(work.weights.mean(axis=1), dimensions, heads_asked=True)
+            return quantity_as_asked(_quantity(work.weights).mean(axis=1), dimensions, heads_asked=True)
         if asked is Quantity.PRESENT_KEY:
             array = key
         elif asked is Quantity.PRESENT_VALUE:
             array = value
         else:
-            array = getattr(work, asked.value)
+            array = _quantity(getattr(work, asked.value))
         return quantity_as_asked(array, dimensions, heads_asked=problem.multi_head.heads > 0)
 
     dtypes = dict.fromkeys(Quantity, problem.query.dtype) | {Quantity.LOG_SUM_EXP: dimensions.softmax}
@@ -88,7 +110,13 @@ def _answer(problem: Problem, dimensions: Dimensions, work: reference.Work, key:
         asked.value: quantity(asked).astype(dtypes[asked], copy=False) for asked in problem.outputs
     }
     output = _output(work.output, problem, dimensions).astype(problem.query.dtype, copy=False)
-    return Answer(output=output, **quantities)
+    return Answer(output=output, path=path, **quantities)
+
+
+def _quantity(array: Array | None) -> Array:
+    """A quantity that was asked for, which every path computes."""
+    assert array is not None  # noqa: S101 - Work promises it
+    return array
 
 
 def _output(per_head: Array, problem: Problem, dimensions: Dimensions) -> Array:

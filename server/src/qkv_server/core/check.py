@@ -6,8 +6,9 @@ import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.measure import measure
+from qkv_server.core.planner import reference_only
 from qkv_server.core.precision import FLOATING, DType, compute_type, is_floating
-from qkv_server.core.problem import Array, EmptyRow, MultiHead, Problem, Scoring, SoftmaxAxis, Visibility
+from qkv_server.core.problem import Array, EmptyRow, MultiHead, Path, Problem, Scoring, SoftmaxAxis, Visibility
 from qkv_server.core.violations import Violations
 from qkv_server.core.visibility import alignment_matters
 
@@ -29,6 +30,7 @@ def check(problem: Problem) -> Dimensions:
         found.raise_if_any()
     assert dimensions is not None  # noqa: S101 - measure noted a violation otherwise
     _check_alignment(problem.visibility, dimensions, found)
+    _check_path(problem, dimensions, found)
     found.raise_if_any()
     return dimensions
 
@@ -198,6 +200,12 @@ def _check_alignment(visibility: Visibility, dimensions: Dimensions, found: Viol
             f"needed: {dimensions.queries} queries and {dimensions.new_keys} keys{lengths}, so TOP_LEFT and "
             "BOTTOM_RIGHT give different answers",
         )
+
+
+def _check_path(problem: Problem, dimensions: Dimensions, found: Violations) -> None:
+    path = problem.path
+    if path not in (None, Path.REFERENCE) and (reason := reference_only(problem, dimensions)):
+        found.add("path", f"is {path.name}, expected REFERENCE or unset: {reason}")
 
 
 def _or(names: Sequence[str]) -> str:

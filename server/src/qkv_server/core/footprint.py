@@ -1,6 +1,7 @@
 """How much memory a problem needs, known from its dimensions before anything is allocated."""
 
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.planner import plan
 from qkv_server.core.problem import Problem, Quantity, SoftmaxAxis
 
 PER_HEAD_SCORES = (Quantity.SCORES, Quantity.CAPPED_SCORES, Quantity.MASKED_SCORES, Quantity.WEIGHTS)
@@ -31,11 +32,18 @@ def answer_bytes(problem: Problem, dimensions: Dimensions) -> int:
 def working_bytes(problem: Problem, dimensions: Dimensions) -> int:
     """The most bytes that answering needs at once, the answer included.
 
-    The reference holds about six arrays of scores of the compute or softmax type at its peak, with their booleans.
+    The reference holds about six arrays of scores of the compute or softmax type at its peak, with their booleans. The
+    blocked path holds those that are asked for, what was sent of a mask as booleans and as numbers, and tiles.
     """
     d = dimensions
-    wide = max(d.compute.itemsize, d.softmax.itemsize)
-    scores = _size(d.batch, d.heads, d.queries, d.all_keys) * (6 * wide + 2)
+    if plan(problem, d, threads=1) is None:
+        wide = max(d.compute.itemsize, d.softmax.itemsize)
+        scores = _size(d.batch, d.heads, d.queries, d.all_keys) * (6 * wide + 2)
+    else:
+        asked = len(problem.outputs & {*PER_HEAD_SCORES, Quantity.AVERAGED_WEIGHTS})
+        scores = _size(d.batch, d.heads, d.queries, d.all_keys) * asked * d.compute.itemsize
+        mask = problem.visibility.mask
+        scores += 0 if mask is None else mask.size * (1 + 2 * d.compute.itemsize)
     per_head = _size(d.batch, d.heads, d.queries, d.head_size + d.value_size)
     per_head += 2 * _size(d.batch, d.kv_heads, d.all_keys, d.head_size + d.value_size)
     return scores + per_head * d.compute.itemsize + answer_bytes(problem, dimensions)

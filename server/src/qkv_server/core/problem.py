@@ -55,6 +55,15 @@ class SoftmaxAxis(Enum):
     QUERIES = auto()
 
 
+class Path(Enum):
+    """How the core computes; the answers differ by rounding alone."""
+
+    REFERENCE = "reference"  # the definition, on whole arrays
+    BATCHED = "batched"  # several small heads at a time
+    TILED = "tiled"  # blocks of queries over tiles of keys
+    DECODE = "decode"  # few queries over many keys
+
+
 class Quantity(Enum):
     """An intermediate result that an answer may carry; the value is its attribute of `Answer`."""
 
@@ -126,6 +135,7 @@ class Problem:
     past_key: Array | None = None  # (B, Hkv, P, D); rank 2: (P, D), or (Hkv, P, D) with head counts
     past_value: Array | None = None  # as past_key, with Dv
     outputs: frozenset[Quantity] = frozenset()
+    path: Path | None = None  # None: the fastest for the problem
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """Every array that takes part in the arithmetic, by the path of its field; the mask does not."""
@@ -150,4 +160,4 @@ class Answer:
     log_sum_exp: Array | None = None
     present_key: Array | None = None
     present_value: Array | None = None
-    path: str = "reference"
+    path: Path

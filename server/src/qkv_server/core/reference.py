@@ -10,25 +10,12 @@ Order and rules are those of the ONNX operator Attention (opset 25); "Attention 
 section 3.2.1. This file knows nothing of speed or of memory: faster paths are tested against it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.problem import Array, EmptyRow, Scoring, SoftmaxAxis, Visibility
 from qkv_server.core.visibility import BoolArray, mask_bias, valid_keys, valid_queries, visible_pairs
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class Work:
-    """Everything attention computes on the way, in the types it is computed in."""
-
-    scores: Array  # (B, Hq, L, T)
-    capped_scores: Array  # (B, Hq, L, T)
-    masked_scores: Array  # (B, Hq, L, T)
-    weights: Array  # (B, Hq, L, T)
-    log_sum_exp: Array  # (B, Hq, L), or (B, Hq, T) when the softmax is over queries
-    output: Array  # (B, Hq, L, Dv)
+from qkv_server.core.work import Work
 
 
 def attend(

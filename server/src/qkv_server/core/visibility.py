@@ -47,7 +47,8 @@ def alignment_matters(visibility: Visibility, dimensions: Dimensions) -> bool:
     valid key, so that no left bound cuts any query; the right bounds then differ the most at the first. So this costs
     nothing however long the sequences are: it is asked before a request is admitted.
     """
-    if dimensions.batch == 0 or dimensions.queries == 0:
+    bounded = visibility.causal or visibility.window_left is not None or visibility.window_right is not None
+    if not bounded or dimensions.batch == 0 or dimensions.queries == 0:
         return False
     last = np.maximum(_lengths(visibility.query_lengths, dimensions.queries) - 1, 0)  # (B or 1, 1)
     ends = np.concatenate((np.zeros_like(last), last), axis=1)  # (B or 1, 2)
@@ -64,7 +65,7 @@ def visible_pairs(visibility: Visibility, dimensions: Dimensions) -> BoolArray:
     visible = (low[..., None] <= keys) & (keys < high[..., None])  # (B or 1, L, T)
     visible = visible[:, None]  # (B or 1, 1, L, T)
     if visibility.mask is not None:
-        visible = visible & _mask_attends(visibility, dimensions)
+        visible = visible & mask_attends(visibility, dimensions)
     if dimensions.extra_keys:
         extra = np.broadcast_to(
             valid_queries(visibility, dimensions)[:, None, :, None], (*visible.shape[:-1], dimensions.extra_keys)
@@ -100,7 +101,7 @@ def mask_bias(visibility: Visibility, dimensions: Dimensions, dtype: DType) -> A
     return _padded(bias, dimensions.all_keys, dtype.type(0))
 
 
-def _mask_attends(visibility: Visibility, dimensions: Dimensions) -> BoolArray:
+def mask_attends(visibility: Visibility, dimensions: Dimensions) -> BoolArray:
     """The mask as booleans, padded with hidden to T keys (ONNX Attention, attn_mask)."""
     mask = visibility.mask
     assert mask is not None  # noqa: S101 - asked only when there is a mask

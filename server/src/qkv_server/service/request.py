@@ -65,6 +65,7 @@ class _Reader:
             scoring=self._scoring(request.scoring),
             past_key=self._operand(request, "past_key"),
             past_value=self._operand(request, "past_value"),
+            path=self._choice(core.Path, attention_pb2.Path, request.path, "path"),
             outputs=self._outputs(request.outputs),
         )
 

@@ -16,7 +16,7 @@ ARRAYS = tuple(field.name for field in fields(Answer) if field.name != "path")
 def write(answer: Answer, *, in_matrices: bool) -> AttentionResponse:
     """The response with every array of the answer, as matrices where the question was one and the rank allows it."""
     response = AttentionResponse()
-    response.report.path = answer.path
+    response.report.path = answer.path.value
     for name in ARRAYS:
         array: Array | None = getattr(answer, name)
         if array is not None:

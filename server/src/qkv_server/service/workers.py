@@ -4,13 +4,24 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from qkv_server.core import Cancellation, Spread, one_after_another, spread_over
 from qkv_server.service.errors import OverloadedError
 
 R = TypeVar("R")
 
 RETRY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a call that is at work has: threads that may help it, and whether its answer is still wanted."""
+
+    spread: Spread = one_after_another
+    threads: int = 1
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
 
 class Workers:
@@ -20,19 +31,27 @@ class Workers:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="qkv-worker")
         self._places = threading.BoundedSemaphore(threads + queue)
         self._queue = queue
+        self._threads = threads
+        self._spread = spread_over(self._executor, threads - 1)
         self._admitted: set[Future[Any]] = set()
 
-    async def run(self, work: Callable[[], R]) -> R:
+    async def run(self, work: Callable[[Turn], R]) -> R:
         """The result of the work; raises OverloadedError when the queue is full.
 
-        Cancelled while it waits, it never runs; cancelled while it runs, it keeps its place until its thread is free.
+        Cancelled while it waits, it never runs; cancelled while it runs, its turn says so, and it keeps its place until
+        its thread is free.
         """
         if not self._places.acquire(blocking=False):
             raise OverloadedError(self._queue, RETRY_SECONDS)
-        future = self._executor.submit(work)
+        turn = Turn(self._spread, self._threads, Cancellation())
+        future = self._executor.submit(work, turn)
         self._admitted.add(future)
         future.add_done_callback(self._leave)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            turn.cancellation.cancel()
+            raise
 
     def close(self) -> bool:
         """Take no more work, drop what waits, and end the threads; whether none is under way.

@@ -19,7 +19,7 @@ from qkv.v1.attention_pb2 import AttentionRequest
 from qkv_server.service.attend import attend
 from qkv_server.service.errors import InvalidRequestError, OutOfMemoryError, ServiceError
 from qkv_server.service.limits import Limits
-from qkv_server.service.workers import Workers
+from qkv_server.service.workers import Turn, Workers
 from qkv_server.transport.status import status_of
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,13 @@ def attention_handler(workers: Workers, limits: Limits) -> grpc.GenericRpcHandle
     return grpc.method_handlers_generic_handler(SERVICE, {"Attend": grpc.unary_unary_rpc_method_handler(attend_rpc)})
 
 
-def _attend(payload: bytes, limits: Limits, arrived: float) -> bytes:
+def _attend(payload: bytes, limits: Limits, arrived: float, turn: Turn) -> bytes:
     try:
         request = AttentionRequest.FromString(payload)
     except DecodeError:
         description = f"these {len(payload)} bytes are no {AttentionRequest.DESCRIPTOR.full_name} message"
         raise InvalidRequestError([Violation("request", description)]) from None
-    return attend(request, limits, arrived).SerializeToString()
+    return attend(request, limits, turn, arrived).SerializeToString()
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: ServiceError) -> NoReturn:

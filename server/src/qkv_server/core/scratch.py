@@ -1,0 +1,21 @@
+"""Working memory that a thread keeps from one tile to the next: what was touched once has no page faults any more."""
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+
+from qkv_server.core.precision import DType
+
+_local = threading.local()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, DType]:
+    """An array of this thread's own, of any content, that lives until the thread asks for the same name again."""
+    buffers: dict[tuple[str, DType], np.ndarray[Any, DType]] = _local.__dict__.setdefault("buffers", {})
+    size = math.prod(shape)
+    buffer = buffers.get((name, dtype))
+    if buffer is None or buffer.size < size:
+        buffer = buffers[name, dtype] = np.empty(size, dtype)
+    return buffer[:size].reshape(shape)
