@@ -62,8 +62,7 @@ class Sight:
         depends on keys that it does not see.
         """
         low, high = self._low[block.row, block.queries], self._high[block.row, block.queries]
-        seeing = low < high
-        first = int(low[seeing].min()) if seeing.any() else self._dimensions.keys
+        first = int(np.where(low < high, low, self._dimensions.keys).min(initial=self._dimensions.keys))
         last = self._dimensions.all_keys if self._dimensions.extra_keys else int(high.max(initial=0))
         for begin in range(max(first, keys.start) // width * width, min(last, keys.stop), width):
             tile = slice(begin, min(begin + width, last, keys.stop))

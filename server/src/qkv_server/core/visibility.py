@@ -13,6 +13,11 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
+def is_bounded(visibility: Visibility) -> bool:
+    """Whether what a query may see depends on where it stands."""
+    return visibility.causal or visibility.window_left is not None or visibility.window_right is not None
+
+
 def key_range(
     visibility: Visibility, dimensions: Dimensions, queries: IntArray | None = None
 ) -> tuple[IntArray, IntArray]:
@@ -23,6 +28,9 @@ def key_range(
     """
     if queries is None:
         queries = np.arange(dimensions.queries)[None]  # (1, L)
+    if not (is_bounded(visibility) or len(visibility.key_lengths) or len(visibility.query_lengths)):
+        low = np.zeros_like(queries)
+        return low, low + dimensions.keys
     valid_keys = dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys)  # (B or 1, 1)
     valid_queries = _lengths(visibility.query_lengths, dimensions.queries)  # (B or 1, 1)
     if visibility.alignment is Alignment.BOTTOM_RIGHT:
@@ -47,8 +55,7 @@ def alignment_matters(visibility: Visibility, dimensions: Dimensions) -> bool:
     valid key, so that no left bound cuts any query; the right bounds then differ the most at the first. So this costs
     nothing however long the sequences are: it is asked before a request is admitted.
     """
-    bounded = visibility.causal or visibility.window_left is not None or visibility.window_right is not None
-    if not bounded or dimensions.batch == 0 or dimensions.queries == 0:
+    if not is_bounded(visibility) or dimensions.batch == 0 or dimensions.queries == 0:
         return False
     last = np.maximum(_lengths(visibility.query_lengths, dimensions.queries) - 1, 0)  # (B or 1, 1)
     ends = np.concatenate((np.zeros_like(last), last), axis=1)  # (B or 1, 2)
