@@ -11,7 +11,7 @@ GENERATED := client/src
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance up down release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance bench-core up down release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,13 @@ serve: $(READY) ## serve on localhost:50051 until interrupted
 conformance: $(READY) ## drive the ONNX and PyTorch suites through a socket, and print a line for each
 	@$(BIN)/pytest tests/conformance -qq
 
+bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@test -e .venv-bench/.ready || { .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip && \
+		.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --group bench \
+		--editable client --editable server && touch .venv-bench/.ready; }
+	@.venv-bench/bin/python bench/core.py
+
 up: ## build the image and serve with docker compose
 	docker compose up --build --detach --wait server
 
@@ -68,4 +75,4 @@ release-contract: $(READY) ## make the contract as it stands the one that later 
 	$(CONTRACT) --exclude-source-info --output protos/released.json
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

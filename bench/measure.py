@@ -23,7 +23,8 @@ def compare(ours: Callable[[], object], peer: Callable[[], object]) -> Compariso
     """Time the two in turn: a machine that slows down slows both, so that only the ratio counts."""
     repeats = [_repeats(run) for run in (ours, peer)]
     times = np.array([[_median(run, n) for run, n in zip((ours, peer), repeats, strict=True)] for _ in range(ROUNDS)])
-    return Comparison(*np.median(times, axis=0).tolist(), float(np.median(times[:, 0] / times[:, 1])))
+    ours_median, peer_median = np.median(times, axis=0)
+    return Comparison(float(ours_median), float(peer_median), float(np.median(times[:, 0] / times[:, 1])))
 
 
 def geometric_mean(ratios: list[float]) -> float:

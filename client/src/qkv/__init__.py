@@ -10,6 +10,7 @@ server of its own in this process. Errors are a tree under `QkvError`.
 """
 
 from qkv._aio import AsyncClient
+from qkv._allocator import tune_allocator
 from qkv._channel import TLS
 from qkv._client import Client
 from qkv._errors import (
@@ -46,4 +47,5 @@ __all__ = [
     "UnavailableError",
     "Violation",
     "local",
+    "tune_allocator",
 ]

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits
 
+from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
 from qkv_server.operations.health import Health
 from qkv_server.operations.settings import Settings, TLSFiles
@@ -74,6 +75,8 @@ async def run(settings: Settings) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
+    if not tune_allocator():
+        log.info("the allocator is not glibc's and stays as it is: large messages may take longer")
     server = await Server.start(settings)
     for address in server.addresses:
         log.info("serving on %s", address)
