@@ -44,7 +44,7 @@ class TLS:
         return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=certificate)
 
 
-LOOPBACK = ("localhost", "127.", "[::1]", "unix")
+LOOPBACK = ("localhost:", "127.", "[::1]", "unix:", "unix-abstract:")
 
 
 def channel_options(target: str, tls: TLS | None, retries: bool, options: Options | None) -> Options:

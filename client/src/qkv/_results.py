@@ -1,26 +1,17 @@
 """What comes back: arrays by name."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy.typing as npt
 
 from qkv import codec
+from qkv._options import QuantityName
 from qkv.v1.attention_pb2 import AttentionResponse
 
 Array = npt.NDArray[Any]
 
-ARRAYS = (
-    "output",
-    "scores",
-    "capped_scores",
-    "masked_scores",
-    "weights",
-    "averaged_weights",
-    "log_sum_exp",
-    "present_key",
-    "present_value",
-)
+ARRAYS: tuple[str, ...] = ("output", *get_args(QuantityName))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,16 @@ from functools import partial
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.exponential import Exponential, fastest
+from qkv_server.core.exponential import fastest
 from qkv_server.core.precision import FLOAT32, FLOAT64
 from qkv_server.core.problem import Array, Path, Quantity, Scoring, Visibility
+from qkv_server.core.running_maximum import RunningMaximum
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
 from qkv_server.core.tiles import Block, Sight, Tile
 from qkv_server.core.visibility import BoolArray
 from qkv_server.core.work import Work
 
-GROWTH = 8.0  # a maximum is raised only when it grew by more than this, so that most tiles cost no rescaling
 LANES = 32  # tiles are computed in multiples of this many keys, so that keys hidden at the end change no order of sums
 SAFE = {FLOAT32: 60.0, FLOAT64: 600.0}  # natural units: 2^20·e^60 is a float32 and e^−60 a normal one
 
@@ -141,7 +141,7 @@ class Blocks:
         rows = (n, groups * queries)
         factor = self._scale / self._softcap if self._softcap else self._scale * d.compute.type(exponential.units)
         scaled = np.multiply(query, factor, out=scratch("query", query.shape, d.compute)).reshape(*rows, d.head_size)
-        running = None if self._every_row_safe else _RunningMaximum(self._safe_rows(block).reshape(rows), exponential)
+        running = None if self._every_row_safe else RunningMaximum(self._safe_rows(block).reshape(rows), exponential)
         total, tile_total = np.zeros(rows, d.compute), scratch("total", rows, d.compute)
         summed = np.zeros((*rows, d.value_size), d.compute)
         tile_sum = scratch("sum", summed.shape, d.compute)
@@ -269,27 +269,6 @@ class Blocks:
             summed += ratios[part][..., None] * self._sums[part]
         self._maxima[0], self._totals[0] = top, total
         np.divide(summed, np.where(total == 0, 1, total)[..., None], out=self._sums[0])
-
-
-class _RunningMaximum:
-    """The largest score of each row (n, R) so far, where a row needs it; 0 for ever where it does not."""
-
-    def __init__(self, safe: BoolArray, exponential: Exponential) -> None:
-        self.maximum = np.where(safe, 0, -np.inf)
-        self._needed = ~safe
-        self._exponential = exponential
-
-    def shift(self, scores: Array, total: Array, summed: Array) -> None:
-        """Subtract the maximum from scores (n, R, w), raised first where they exceed it by much, the sums with it."""
-        top = scores.max(axis=-1)
-        raised = self._needed & ((top > self.maximum + GROWTH) | (np.isneginf(self.maximum) & (top > -np.inf)))
-        if raised.any():
-            higher = np.where(raised, top, self.maximum)
-            ratio = np.where(raised, self._exponential.function(self.maximum - higher), 1).astype(scores.dtype)
-            total *= ratio
-            summed *= ratio[..., None]
-            self.maximum = higher
-        scores -= np.where(np.isneginf(self.maximum), 0, self.maximum).astype(scores.dtype)[..., None]
 
 
 def _norms(x: Array) -> Array:

@@ -36,7 +36,9 @@ def working_bytes(problem: Problem, dimensions: Dimensions) -> int:
     blocked path holds those that are asked for, what was sent of a mask as booleans and as numbers, and tiles.
     """
     d = dimensions
-    if plan(problem, d, threads=1) is None:
+    chosen = plan(problem, d, threads=1)
+    parts = 1
+    if chosen is None:
         wide = max(d.compute.itemsize, d.softmax.itemsize)
         scores = _size(d.batch, d.heads, d.queries, d.all_keys) * (6 * wide + 2)
     else:
@@ -44,7 +46,8 @@ def working_bytes(problem: Problem, dimensions: Dimensions) -> int:
         scores = _size(d.batch, d.heads, d.queries, d.all_keys) * asked * d.compute.itemsize
         mask = problem.visibility.mask
         scores += 0 if mask is None else mask.size * (1 + 2 * d.compute.itemsize)
-    per_head = _size(d.batch, d.heads, d.queries, d.head_size + d.value_size)
+        parts = -(-d.all_keys // chosen.split) if chosen.split else 1
+    per_head = _size(d.batch, d.heads, d.queries, d.head_size + parts * (d.value_size + 2))
     per_head += 2 * _size(d.batch, d.kv_heads, d.all_keys, d.head_size + d.value_size)
     return scores + per_head * d.compute.itemsize + answer_bytes(problem, dimensions)
 

@@ -1,0 +1,34 @@
+"""The running maximum of a softmax that is computed tile by tile.
+
+"Online normalizer calculation for softmax" (Milakov and Gimelshein, 2018), raised lazily: exponentials may be as large
+as base^GROWTH, so that most tiles cost no rescaling.
+"""
+
+import numpy as np
+
+from qkv_server.core.exponential import Exponential
+from qkv_server.core.problem import Array
+from qkv_server.core.visibility import BoolArray
+
+GROWTH = 8.0  # units of the base: a maximum is raised only when it grew by more
+
+
+class RunningMaximum:
+    """The largest score of each row (n, R) so far, where a row needs it; 0 for ever where it does not."""
+
+    def __init__(self, safe: BoolArray, exponential: Exponential) -> None:
+        self.maximum = np.where(safe, 0, -np.inf)
+        self._needed = ~safe
+        self._exponential = exponential
+
+    def shift(self, scores: Array, total: Array, summed: Array) -> None:
+        """Subtract the maximum from scores (n, R, w), raised first where they exceed it by much, the sums with it."""
+        top = scores.max(axis=-1)
+        raised = self._needed & ((top > self.maximum + GROWTH) | (np.isneginf(self.maximum) & (top > -np.inf)))
+        if raised.any():
+            higher = np.where(raised, top, self.maximum)
+            ratio = np.where(raised, self._exponential.function(self.maximum - higher), 1).astype(scores.dtype)
+            total *= ratio
+            summed *= ratio[..., None]
+            self.maximum = higher
+        scores -= np.where(np.isneginf(self.maximum), 0, self.maximum).astype(scores.dtype)[..., None]
