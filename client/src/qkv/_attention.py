@@ -16,6 +16,7 @@ from qkv.v1.attention_pb2 import (
     AttentionResponse,
     AxisOrder,
     EmptyRow,
+    LogBase,
     MaskPolarity,
     MultiHead,
     Path,
@@ -168,6 +169,8 @@ def _set_scoring(request: AttentionRequest, options: AttentionOptions) -> None:
         scoring.softcap = softcap
     if (axis := options.get("softmax_axis")) is not None:
         scoring.softmax_axis = named_choice(SoftmaxAxis, "SOFTMAX_AXIS_", axis, "softmax_axis")
+    if (base := options.get("log_base")) is not None:
+        scoring.log_base = named_choice(LogBase, "LOG_BASE_", base, "log_base")
     if (precision := options.get("softmax_precision")) is not None:
         scoring.softmax_precision = codec.data_type(np.dtype(precision))
 

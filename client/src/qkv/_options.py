@@ -11,6 +11,7 @@ MaskPolarityName = Literal["true_attends", "true_hides"]
 AlignmentName = Literal["top_left", "bottom_right"]
 EmptyRowName = Literal["zero", "nan", "mean_value"]
 SoftmaxAxisName = Literal["keys", "queries"]
+LogBaseName = Literal["e", "two"]
 PathName = Literal["reference", "batched", "tiled", "decode"]
 QuantityName = Literal[
     "scores",
@@ -51,6 +52,8 @@ class AttentionOptions(TypedDict, total=False):
     """The axis along which weights sum to 1; "keys" unless said."""
     softmax_precision: npt.DTypeLike | None
     """The floating type of the softmax."""
+    log_base: LogBaseName | None
+    """The base of log_sum_exp; "e" unless said."""
     past_key: npt.ArrayLike | None
     """The cached keys that come before key: (B, Hkv, P, D)."""
     past_value: npt.ArrayLike | None

@@ -31,6 +31,7 @@ OPTIONS: dict[str, tuple[Sequence[str], str, Any]] = {
     "softcap": (["30"], "scoring.softcap", 30.0),
     "softmax_axis": (["queries"], "scoring.softmax_axis", attention_pb2.SOFTMAX_AXIS_QUERIES),
     "softmax_precision": (["bfloat16"], "scoring.softmax_precision", tensor_pb2.DATA_TYPE_BFLOAT16),
+    "log_base": (["two"], "scoring.log_base", attention_pb2.LOG_BASE_TWO),
     "path": (["tiled"], "path", attention_pb2.PATH_TILED),
     "outputs": (
         ["weights", "log_sum_exp"],

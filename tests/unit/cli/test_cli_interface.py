@@ -25,7 +25,7 @@ FLAGS = {
         *("--extra-key", "--extra-value", "--add-zero-attention", "--heads", "--kv-heads", "--axis-order"),
         *("--causal", "--alignment", "--window", "--mask-polarity", "--key-lengths", "--query-lengths"),
         *("--empty-row", "--scale", "--softcap", "--softmax-axis", "--softmax-precision", "--outputs"),
-        "--path",
+        *("--path", "--log-base"),
     },
 }
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.core import Alignment, AxisOrder, EmptyRow, MaskPolarity, Problem, SoftmaxAxis
+from qkv_server.core import Alignment, AxisOrder, EmptyRow, LogBase, MaskPolarity, Problem, SoftmaxAxis
 from qkv_server.core.problem import Array
 
 Vector = list[float]
@@ -81,7 +81,7 @@ def evaluate(problem: Problem) -> dict[str, Array]:
         "capped_scores": capped,
         "masked_scores": masked,
         "weights": weights,
-        "log_sum_exp": log_sum_exp,
+        "log_sum_exp": log_sum_exp / (math.log(2) if problem.scoring.log_base is LogBase.TWO else 1),
         "present_key": _without_extras(operands.keys, operands, operands.head_size),
         "present_value": _without_extras(operands.values, operands, operands.value_size),
     }

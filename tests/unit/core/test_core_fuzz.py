@@ -15,6 +15,7 @@ from qkv_server.core import (
     AxisOrder,
     EmptyRow,
     InvalidProblemError,
+    LogBase,
     MaskPolarity,
     MultiHead,
     Path,
@@ -87,6 +88,7 @@ OPTIONS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "scale": st.none() | FLOATS,
         "softcap": FLOATS,
         "softmax_axis": st.sampled_from(SoftmaxAxis),
+        "log_base": st.sampled_from(LogBase),
         "softmax_precision": st.none() | st.sampled_from(ANY_DTYPE),
     },
 }

@@ -11,7 +11,16 @@ from qkv.v1 import attention_pb2
 from qkv.v1.tensor_pb2 import Operand
 from qkv_server import core
 
-ENUMS = (core.Alignment, core.AxisOrder, core.EmptyRow, core.MaskPolarity, core.Path, core.Quantity, core.SoftmaxAxis)
+ENUMS = (
+    core.Alignment,
+    core.AxisOrder,
+    core.EmptyRow,
+    core.LogBase,
+    core.MaskPolarity,
+    core.Path,
+    core.Quantity,
+    core.SoftmaxAxis,
+)
 MESSAGES: dict[type[Any], type[Message]] = {
     core.MultiHead: attention_pb2.MultiHead,
     core.Visibility: attention_pb2.Visibility,

@@ -18,6 +18,7 @@ from qkv._options import (
     AlignmentName,
     AxisOrderName,
     EmptyRowName,
+    LogBaseName,
     MaskPolarityName,
     PathName,
     QuantityName,
@@ -48,6 +49,7 @@ CHOICES: dict[str, Any] = {
     "alignment": AlignmentName,
     "empty_row": EmptyRowName,
     "softmax_axis": SoftmaxAxisName,
+    "log_base": LogBaseName,
     "path": PathName,
 }
 FLOATING = ("float64", "float32", "float16", "bfloat16")

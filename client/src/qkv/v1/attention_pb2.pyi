@@ -58,6 +58,12 @@ class SoftmaxAxis(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SOFTMAX_AXIS_UNSPECIFIED: _ClassVar[SoftmaxAxis]
     SOFTMAX_AXIS_KEYS: _ClassVar[SoftmaxAxis]
     SOFTMAX_AXIS_QUERIES: _ClassVar[SoftmaxAxis]
+
+class LogBase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LOG_BASE_UNSPECIFIED: _ClassVar[LogBase]
+    LOG_BASE_E: _ClassVar[LogBase]
+    LOG_BASE_TWO: _ClassVar[LogBase]
 QUANTITY_UNSPECIFIED: Quantity
 QUANTITY_SCORES: Quantity
 QUANTITY_CAPPED_SCORES: Quantity
@@ -88,6 +94,9 @@ EMPTY_ROW_MEAN_VALUE: EmptyRow
 SOFTMAX_AXIS_UNSPECIFIED: SoftmaxAxis
 SOFTMAX_AXIS_KEYS: SoftmaxAxis
 SOFTMAX_AXIS_QUERIES: SoftmaxAxis
+LOG_BASE_UNSPECIFIED: LogBase
+LOG_BASE_E: LogBase
+LOG_BASE_TWO: LogBase
 
 class MultiHead(_message.Message):
     __slots__ = ("heads", "kv_heads", "axis_order", "query_weight", "key_weight", "value_weight", "output_weight", "query_bias", "key_bias", "value_bias", "output_bias", "extra_key", "extra_value", "add_zero_attention")
@@ -144,16 +153,18 @@ class Visibility(_message.Message):
     def __init__(self, mask: _Optional[_Union[_tensor_pb2.Operand, _Mapping]] = ..., mask_polarity: _Optional[_Union[MaskPolarity, str]] = ..., causal: bool = ..., alignment: _Optional[_Union[Alignment, str]] = ..., window_left: _Optional[int] = ..., window_right: _Optional[int] = ..., key_lengths: _Optional[_Iterable[int]] = ..., query_lengths: _Optional[_Iterable[int]] = ..., empty_row: _Optional[_Union[EmptyRow, str]] = ...) -> None: ...
 
 class Scoring(_message.Message):
-    __slots__ = ("scale", "softcap", "softmax_axis", "softmax_precision")
+    __slots__ = ("scale", "softcap", "softmax_axis", "softmax_precision", "log_base")
     SCALE_FIELD_NUMBER: _ClassVar[int]
     SOFTCAP_FIELD_NUMBER: _ClassVar[int]
     SOFTMAX_AXIS_FIELD_NUMBER: _ClassVar[int]
     SOFTMAX_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    LOG_BASE_FIELD_NUMBER: _ClassVar[int]
     scale: float
     softcap: float
     softmax_axis: SoftmaxAxis
     softmax_precision: _tensor_pb2.DataType
-    def __init__(self, scale: _Optional[float] = ..., softcap: _Optional[float] = ..., softmax_axis: _Optional[_Union[SoftmaxAxis, str]] = ..., softmax_precision: _Optional[_Union[_tensor_pb2.DataType, str]] = ...) -> None: ...
+    log_base: LogBase
+    def __init__(self, scale: _Optional[float] = ..., softcap: _Optional[float] = ..., softmax_axis: _Optional[_Union[SoftmaxAxis, str]] = ..., softmax_precision: _Optional[_Union[_tensor_pb2.DataType, str]] = ..., log_base: _Optional[_Union[LogBase, str]] = ...) -> None: ...
 
 class AttentionRequest(_message.Message):
     __slots__ = ("query", "key", "value", "multi_head", "visibility", "scoring", "past_key", "past_value", "outputs", "semantics_version", "path")

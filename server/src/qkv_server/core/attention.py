@@ -1,5 +1,6 @@
 """The straight way of one call: check, project, attend, project back, and answer in the form that was asked."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from qkv_server.core.check import check
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.layout import cache_heads_first, heads_first, joined_heads, quantity_as_asked
 from qkv_server.core.precision import widened
-from qkv_server.core.problem import Answer, Array, AxisOrder, MultiHead, Path, Problem, Quantity
+from qkv_server.core.problem import Answer, Array, AxisOrder, LogBase, MultiHead, Path, Problem, Quantity
 from qkv_server.core.projections import project
 from qkv_server.core.threads import Cancellation, Spread, one_after_another
 from qkv_server.core.visibility import valid_queries
@@ -103,6 +104,8 @@ def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, va
             array = value
         else:
             array = _quantity(getattr(work, asked.value))
+        if asked is Quantity.LOG_SUM_EXP and problem.scoring.log_base is LogBase.TWO:
+            array = array * array.dtype.type(math.log2(math.e))
         return quantity_as_asked(array, dimensions, heads_asked=problem.multi_head.heads > 0)
 
     dtypes = dict.fromkeys(Quantity, problem.query.dtype) | {Quantity.LOG_SUM_EXP: dimensions.softmax}

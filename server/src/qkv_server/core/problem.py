@@ -55,6 +55,13 @@ class SoftmaxAxis(Enum):
     QUERIES = auto()
 
 
+class LogBase(Enum):
+    """The base of log-sum-exp."""
+
+    E = auto()
+    TWO = auto()
+
+
 class Path(Enum):
     """How the core computes; the answers differ by rounding alone."""
 
@@ -120,6 +127,7 @@ class Scoring:
     softcap: float = 0.0  # c > 0: c·tanh(score/c), before the mask; 0 is off
     softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS
     softmax_precision: np.dtype[Any] | None = None  # None: float64 if an operand is float64, else float32
+    log_base: LogBase = LogBase.E  # of log-sum-exp alone
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)

@@ -116,6 +116,7 @@ class _Reader:
 
     def _scoring(self, message: attention_pb2.Scoring) -> core.Scoring:
         axis = self._choice(core.SoftmaxAxis, attention_pb2.SoftmaxAxis, message.softmax_axis, "scoring.softmax_axis")
+        base = self._choice(core.LogBase, attention_pb2.LogBase, message.log_base, "scoring.log_base")
         precision = None
         if message.softmax_precision:
             precision = codec.DTYPES.get(message.softmax_precision)
@@ -127,6 +128,7 @@ class _Reader:
             softcap=message.softcap,
             softmax_axis=axis or core.SoftmaxAxis.KEYS,
             softmax_precision=precision,
+            log_base=base or core.LogBase.E,
         )
 
     def _outputs(self, numbers: Iterable[int]) -> frozenset[core.Quantity]:
