@@ -89,6 +89,8 @@ def _enums() -> Iterator[Malformed]:
         "visibility.empty_row",
         "scoring.softmax_axis",
         "scoring.softmax_precision",
+        "scoring.log_base",
+        "path",
     ):
         for number in (99, -1):
             yield mutated(f"{path}-{number}", base(), with_value(path, number), path)
@@ -101,6 +103,9 @@ def _enums() -> Iterator[Malformed]:
         )
     for numbers in ([0], [99], [-1], [4, 0], [1, 2, 3, 9], [98, 99]):
         yield mutated(f"outputs-{numbers}", base(), with_value("outputs", numbers), "outputs")
+    for path, number in (("BATCHED", 2), ("TILED", 3), ("DECODE", 4)):
+        over_queries = both(with_value("scoring.softmax_axis", 2), with_value("path", number))
+        yield mutated(f"path-{path}-over-queries", base(), over_queries, "path")
     for row, number in (("NAN", 2), ("MEAN_VALUE", 3)):
         over_queries = both(with_value("scoring.softmax_axis", 2), with_value("visibility.empty_row", number))
         yield mutated(f"empty_row-{row} over queries", base(), over_queries, "visibility.empty_row")
