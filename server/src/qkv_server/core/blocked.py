@@ -21,14 +21,15 @@ from functools import partial
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.empty_rows import fill_empty_rows
 from qkv_server.core.exponential import fastest
 from qkv_server.core.precision import FLOAT32, FLOAT64
-from qkv_server.core.problem import Array, Path, Quantity, Scoring, Visibility
+from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
 from qkv_server.core.running_maximum import RunningMaximum
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
 from qkv_server.core.tiles import Block, Sight, Tile
-from qkv_server.core.visibility import BoolArray
+from qkv_server.core.visibility import BoolArray, valid_keys
 from qkv_server.core.work import Work
 
 LANES = 32  # tiles are computed in multiples of this many keys, so that keys hidden at the end change no order of sums
@@ -71,10 +72,12 @@ class Blocks:
         self._sight = Sight(visibility, d)
         self._exponential = fastest(d.compute)
         self._scale = d.compute.type(scoring.scale if scoring.scale is not None else 1 / np.sqrt(d.head_size))
+        self._visibility = visibility
         self._softcap = d.compute.type(scoring.softcap)
         self._query, self._key = query.reshape(*rows, d.head_size), key
         finite = np.isfinite(value)
         self._value = value if finite.all() else np.where(finite, value, d.compute.type(0))
+        self._given_value = value
         self._wild = None if finite.all() else np.where(finite, d.compute.type(0), value)  # NaN and infinities alone
         self._key_norms = _norms(key)  # (B, Hkv, T)
         self._every_row_safe = bool(
@@ -101,21 +104,28 @@ class Blocks:
         self._capped_scores = asked(Quantity.CAPPED_SCORES, d.all_keys)
 
     def tasks(self) -> Iterator[Task]:
-        """The tasks, the longest first: the last queries see the most keys when attention is causal."""
+        """The tasks, the longest first."""
+        for block in self._blocks():
+            for part in range(self._parts):
+                yield partial(self._attend, block, part)
+
+    def _blocks(self) -> Iterator[Block]:
+        """The blocks, the last queries first: they see the most keys when attention is causal."""
         d, plan = self._dimensions, self._plan
         for first in reversed(range(0, d.queries, plan.queries)):
             for row in range(d.batch):
                 for head in range(0, d.kv_heads, plan.kv_heads):
                     heads = slice(head, min(head + plan.kv_heads, d.kv_heads))
-                    block = Block(row, heads, slice(first, min(first + plan.queries, d.queries)))
-                    for part in range(self._parts):
-                        yield partial(self._attend, block, part)
+                    yield Block(row, heads, slice(first, min(first + plan.queries, d.queries)))
 
     def work(self) -> Work:
         """The answers, when every task has run."""
         d = self._dimensions
         if self._parts > 1:
             self._merge()
+        if self._visibility.empty_row is not EmptyRow.ZERO:
+            for block in self._blocks():
+                self._fill_empty_rows(block)
         if self._log_sum_exp is not None:
             maximum = np.where(np.isneginf(self._maxima[0]), 0, self._maxima[0])
             self._log_sum_exp[...] = np.log(self._totals[0]) + self._exponential.natural(maximum)
@@ -170,6 +180,21 @@ class Blocks:
             self._normalise_weights(self._weights, block)
         if part == 0:
             self._score_every_pair(block)
+
+    def _fill_empty_rows(self, block: Block) -> None:
+        """Answer the rows of a block that see nothing as the policy says."""
+        empty = self._sight.valid(block) & np.ones(self._totals[0][block.at].shape, bool)  # (n, G, r)
+        for tile in self._sight.tiles(block, self._plan.keys, slice(0, self._dimensions.all_keys)):
+            empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
+        keys = valid_keys(self._visibility, self._dimensions)
+        fill_empty_rows(
+            self._visibility.empty_row,
+            empty,
+            keys[block.row if len(keys) > 1 else 0],
+            self._given_value[block.row, block.kv_heads],
+            self._sums[0][block.at],
+            None if self._weights is None else self._weights[block.at],
+        )
 
     def _part_of(self, array: Array, block: Block, tile: Tile) -> Array:
         """The keys or values (n, w, D) of a tile, with zeros after them where its width is no multiple of LANES."""

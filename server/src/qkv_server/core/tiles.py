@@ -70,6 +70,11 @@ class Sight:
             if visible is None or visible.any():
                 yield Tile(tile, visible)
 
+    def valid(self, block: Block) -> BoolArray:
+        """Which queries (r) of a block are not padding."""
+        valid: BoolArray = self._valid[block.row, block.queries]
+        return valid
+
     def part(self, mask: Array, block: Block, keys: slice) -> Array:
         """The part of a mask (B, Hq, L, T), any axis of which may be 1, for a block: to (n, G, queries, keys)."""
         groups = self._dimensions.groups
