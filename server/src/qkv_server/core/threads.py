@@ -1,7 +1,8 @@
 """Tasks of one problem on several threads, which other problems may need too."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
+from contextlib import suppress
 from threading import Event, Lock
 
 Task = Callable[[], None]
@@ -37,27 +38,48 @@ def one_after_another(tasks: Sequence[Task]) -> None:
 def spread_over(executor: Executor, helpers: int) -> Spread:
     """Run tasks in the calling thread and in up to `helpers` threads of an executor, as they become free.
 
-    The calling thread may be one of the executor's: it never waits for a helper that has not begun, so that problems
-    share the threads fairly and never wait for each other.
+    The calling thread may be one of the executor's: it never waits for a helper that has not begun. A helper does one
+    task and then stands in line again, behind whatever came meanwhile, so that problems share the threads fairly.
     """
 
     def spread(tasks: Sequence[Task]) -> None:
         lock, remaining = Lock(), iter(tasks)
+        helping: list[Future[None]] = []
 
-        def work() -> None:
-            while True:
-                with lock:
-                    task = next(remaining, None)
-                if task is None:
-                    return
+        def take() -> Task | None:
+            with lock:
+                return next(remaining, None)
+
+        def stand_in_line() -> None:
+            with suppress(RuntimeError):  # the executor takes no more: the calling thread does the rest
+                helping.append(executor.submit(help_once))
+
+        def help_once() -> None:
+            if (task := take()) is not None:
                 task()
+                stand_in_line()
 
-        begun = [executor.submit(work) for _ in range(min(helpers, len(tasks) - 1))]
+        for _ in range(min(helpers, len(tasks) - 1)):
+            stand_in_line()
         try:
-            work()
+            while (task := take()) is not None:
+                task()
         finally:
-            begun = [helper for helper in begun if not helper.cancel()]
+            while take() is not None:  # after an error nobody needs the rest
+                pass
+            begun = _not_cancelled(helping)
         for helper in begun:
             helper.result()
 
     return spread
+
+
+def _not_cancelled(helping: list["Future[None]"]) -> list["Future[None]"]:
+    """Cancel the helpers that have not begun and wait for the others, also for those who stood in line again."""
+    begun = []
+    while helping:
+        helper = helping.pop()
+        if not helper.cancel():
+            wait((helper,))
+            begun.append(helper)
+    return begun
