@@ -26,7 +26,7 @@ def test_every_task_runs_once(count: int, helpers: int) -> None:
 
 
 def test_helpers_give_way_to_whoever_came_meanwhile() -> None:
-    """A call that comes while another has every thread runs after one task of it, not after all."""
+    """A call that comes while another has every thread runs after a turn of its helper, not after all its tasks."""
     allowed, begun, came = Semaphore(0), Semaphore(0), Event()
     unfinished = 20
 
@@ -37,7 +37,7 @@ def test_helpers_give_way_to_whoever_came_meanwhile() -> None:
         unfinished -= 1
 
     with ThreadPoolExecutor(2) as executor:
-        spread = spread_over(executor, 1)
+        spread = spread_over(executor, 1, turn_seconds=0)
         first = executor.submit(spread, [task] * unfinished)
         for _ in range(2):  # both threads have a task
             assert begun.acquire(timeout=SECONDS)

@@ -1,9 +1,12 @@
 """Tasks of one problem on several threads, which other problems may need too."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from threading import Event, Lock
+
+TURN_SECONDS = 0.01  # standing in line costs a few per cent of a task, waiting for a helper this much at most
 
 Task = Callable[[], None]
 Spread = Callable[[Sequence[Task]], None]
@@ -35,11 +38,12 @@ def one_after_another(tasks: Sequence[Task]) -> None:
         task()
 
 
-def spread_over(executor: Executor, helpers: int) -> Spread:
+def spread_over(executor: Executor, helpers: int, turn_seconds: float = TURN_SECONDS) -> Spread:
     """Run tasks in the calling thread and in up to `helpers` threads of an executor, as they become free.
 
-    The calling thread may be one of the executor's: it never waits for a helper that has not begun. A helper does one
-    task and then stands in line again, behind whatever came meanwhile, so that problems share the threads fairly.
+    The calling thread may be one of the executor's: it never waits for a helper that has not begun. A helper works for
+    `turn_seconds`, at least one task, and then stands in line again, behind whatever came meanwhile, so that problems
+    share the threads fairly.
     """
 
     def spread(tasks: Sequence[Task]) -> None:
@@ -52,12 +56,15 @@ def spread_over(executor: Executor, helpers: int) -> Spread:
 
         def stand_in_line() -> None:
             with suppress(RuntimeError):  # the executor takes no more: the calling thread does the rest
-                helping.append(executor.submit(help_once))
+                helping.append(executor.submit(help_for_a_turn))
 
-        def help_once() -> None:
-            if (task := take()) is not None:
+        def help_for_a_turn() -> None:
+            end = time.monotonic() + turn_seconds
+            while (task := take()) is not None:
                 task()
-                stand_in_line()
+                if time.monotonic() >= end:
+                    stand_in_line()
+                    return
 
         for _ in range(min(helpers, len(tasks) - 1)):
             stand_in_line()
