@@ -36,7 +36,7 @@ TOLERANCES: dict[DType, float] = {FLOAT64: 1e-11, FLOAT32: 2e-5, FLOAT16: 2e-3}
 def small_tiles() -> Any:
     """Tiles of a few rows and keys, so that small problems have many of them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in {"TILE_KEYS": 2, "TILE_ROWS": 2, "DECODE_KEYS": 2, "DECODE_SPLIT": 4}.items():
+        for name, size in {"FEW_ROWS": 1, "TILE_KEYS": 2, "TILE_ROWS": 2, "DECODE_KEYS": 2, "DECODE_SPLIT": 4}.items():
             patch.setattr(planner, name, size)
         yield
 
@@ -92,10 +92,10 @@ def normal(*shape: int, seed: int, gain: float = 1.0) -> Array:
     return values
 
 
-@pytest.mark.parametrize("path", FAST)
+@pytest.mark.parametrize("path", [None, *FAST])
 @pytest.mark.parametrize("gain", [1.0, 30.0])
 @pytest.mark.parametrize("queries", [1, 3, 6])
-def test_a_batch_row_is_answered_as_alone(path: Path, gain: float, queries: int) -> None:
+def test_a_batch_row_is_answered_as_alone(path: Path | None, gain: float, queries: int) -> None:
     """Each row of a batch has the bytes that it has alone, whether it needs a running maximum or not."""
     query, key, value = (
         normal(5, heads, length, 8, seed=1, gain=gain) for heads, length in ((4, queries), (2, 7), (2, 7))
@@ -113,12 +113,12 @@ def test_a_batch_row_is_answered_as_alone(path: Path, gain: float, queries: int)
             assert getattr(together, name)[part].tobytes() == getattr(alone, name).tobytes()
 
 
-@pytest.mark.parametrize("path", FAST)
+@pytest.mark.parametrize("path", [None, *FAST])
 @pytest.mark.parametrize("gain", [1.0, 30.0])
 @settings(max_examples=60, deadline=None)
 @given(queries=st.integers(1, 6), keys=st.integers(1, 9), more=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_appended_keys_change_no_row_that_does_not_see_them(
-    path: Path, gain: float, queries: int, keys: int, more: int, seed: int
+    path: Path | None, gain: float, queries: int, keys: int, more: int, seed: int
 ) -> None:
     """Keys appended and hidden from a row, though other rows see them and they are huge or NaN, change no bit of it."""
     generator = np.random.default_rng(seed)

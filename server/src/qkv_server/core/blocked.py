@@ -38,7 +38,7 @@ SAFE = {FLOAT32: 60.0, FLOAT64: 600.0}  # natural units: 2^20·e^60 is a float32
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a problem is cut. It decides the speed, not the answer."""
+    """How a problem is cut: it decides the speed. The answers of different plans differ by rounding alone."""
 
     path: Path
     kv_heads: int  # of one task

@@ -1,7 +1,7 @@
 """Chooses how a problem is computed: the blocked path, cut to its shape, or the reference where that has no rule.
 
-What it decides from is what one row of the batch is. How many there are, and how many threads, decides only how many
-heads a task takes, which changes no bit of an answer.
+What it decides from is what a row of the batch asks, but not how many keys there are: hidden ones must change no bit.
+The size of the batch and the number of threads decide only how many heads a task takes, which changes no bit either.
 """
 
 from qkv_server.core.blocked import Plan
@@ -9,7 +9,7 @@ from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.problem import Path, Problem, Quantity, SoftmaxAxis
 
 FEW_ROWS = 16  # query rows of a key and value head up to which reading keys and values is what takes the time
-SMALL_SCORES = 2**20  # bytes of scores up to which heads are computed several at a time, each in one tile
+SMALL_SCORES = 2**20  # bytes of scores of a tile up to which a task takes several heads
 TINY_SCORES = 2**18  # bytes of scores of everything up to which a second thread costs more than it computes
 TILE_KEYS = 512
 TILE_ROWS = 256
@@ -32,7 +32,8 @@ def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
             split = DECODE_SPLIT if d.all_keys > DECODE_SPLIT and not weights else 0
             return Plan(Path.DECODE, heads_each, max(d.queries, 1), DECODE_KEYS, split)
         case Path.BATCHED:
-            together = max(1, SMALL_SCORES // max(1, _head_bytes(d)))
+            tile_bytes = d.groups * d.queries * min(d.all_keys, TILE_KEYS) * d.compute.itemsize
+            together = max(1, SMALL_SCORES // max(1, tile_bytes))
             return Plan(Path.BATCHED, min(together, heads_each), max(d.queries, 1), TILE_KEYS)
         case _:
             return Plan(Path.TILED, 1, max(1, TILE_ROWS // d.groups), TILE_KEYS)
@@ -48,11 +49,10 @@ def reference_only(problem: Problem, dimensions: Dimensions) -> str:
 
 
 def _fastest(d: Dimensions) -> Path:
-    if d.groups * d.queries <= FEW_ROWS:
+    rows = d.groups * d.queries
+    if rows <= FEW_ROWS:
         return Path.DECODE
-    if _head_bytes(d) <= SMALL_SCORES and d.all_keys <= TILE_KEYS:
-        return Path.BATCHED
-    return Path.TILED
+    return Path.BATCHED if rows <= TILE_ROWS else Path.TILED
 
 
 def _head_bytes(d: Dimensions) -> int:

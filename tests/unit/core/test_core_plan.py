@@ -1,0 +1,28 @@
+"""The path that the core chooses by itself changes no bit of an answer where keys are hidden."""
+
+import numpy as np
+import pytest
+
+from qkv_server.core import Path, Problem, Visibility, attention
+
+
+@pytest.mark.parametrize(
+    ("queries", "keys", "hidden"),
+    [(1, 8192, 9), (7, 500, 100), (255, 512, 40), (257, 512, 1), (300, 500, 100), (513, 512, 5)],
+)
+def test_hidden_keys_change_neither_the_path_nor_a_bit(queries: int, keys: int, hidden: int) -> None:
+    """Padding behind the keys, also where it makes them more than a tile or a split holds, changes nothing."""
+    generator = np.random.default_rng(0)
+    query = generator.standard_normal((1, 2, queries, 64), dtype=np.float32)
+    key, value = generator.standard_normal((2, 1, 2, keys + hidden, 64), dtype=np.float32)
+    without = attention(Problem(query=query, key=key[:, :, :keys], value=value[:, :, :keys]))
+    padded = attention(Problem(query=query, key=key, value=value, visibility=Visibility(key_lengths=(keys,))))
+    assert without.path is padded.path
+    assert without.output.tobytes() == padded.output.tobytes()
+
+
+@pytest.mark.parametrize(("queries", "path"), [(1, Path.DECODE), (64, Path.BATCHED), (512, Path.TILED)])
+def test_the_path_follows_the_queries(queries: int, path: Path) -> None:
+    """Few, some and many query rows take the decode, the batched and the tiled path."""
+    problem = Problem(query=np.ones((1, 2, queries, 8)), key=np.ones((1, 2, 64, 8)))
+    assert attention(problem).path is path
