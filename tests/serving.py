@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Self
+
+import grpc
 
 SECONDS = 60  # until a test that waits gives up
 
@@ -105,3 +109,17 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contextmanager
+def stand_in(attend: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
+    """A server in this process that answers attention calls by a function of the test's: its address."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Attend": grpc.unary_unary_rpc_method_handler(attend)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qkv.v1.AttentionService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

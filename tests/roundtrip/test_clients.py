@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from serving import ServerProcess
+from serving import ServerProcess, stand_in
 
 import qkv
 from qkv import codec
@@ -54,15 +54,8 @@ def scripted(*answers: Answer) -> Iterator[tuple[str, list[float]]]:
         times.append(time.monotonic())
         return answers[min(len(times), len(answers)) - 1](context)
 
-    server = grpc.server(ThreadPoolExecutor(4))
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Attend": grpc.unary_unary_rpc_method_handler(attend)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qkv.v1.AttentionService", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}", times
-    finally:
-        server.stop(None).wait()
+    with stand_in(attend) as target:
+        yield target, times
 
 
 def answered(_: grpc.ServicerContext) -> bytes:

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
-from serving import ServerProcess
+from serving import ServerProcess, stand_in
 
 import qkv
 
@@ -32,16 +32,11 @@ def silent_server() -> Iterator[tuple[str, threading.Event]]:
         ended.wait(30)
         return payload
 
-    server = grpc.server(ThreadPoolExecutor(2))
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Attend": grpc.unary_unary_rpc_method_handler(attend)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qkv.v1.AttentionService", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}", taken
-    finally:
-        ended.set()
-        server.stop(None).wait()
+    with stand_in(attend) as target:
+        try:
+            yield target, taken
+        finally:
+            ended.set()
 
 
 def test_threads_may_share_a_client(server: ServerProcess) -> None:
