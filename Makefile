@@ -11,7 +11,7 @@ GENERATED := client/src
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance bench-core up down release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance bench-core bench-call up down release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ demo: $(READY) ## see self-attention computed by a server, step by step
 serve: $(READY) ## serve on localhost:50051 until interrupted
 	@$(BIN)/qkv-server serve
 
-conformance: $(READY) ## drive the ONNX and PyTorch suites through a socket, and print a line for each
+conformance: $(READY) ## drive the suites that say what is right, and print a line for each
 	@$(BIN)/pytest tests/conformance -qq
 
 bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
@@ -64,6 +64,20 @@ bench-core: ## the core against PyTorch (its first run installs PyTorch into .ve
 		.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --group bench \
 		--editable client --editable server && touch .venv-bench/.ready; }
 	@.venv-bench/bin/python bench/core.py
+
+PEERS := triton mlserver ray_serve
+
+bench-call: $(READY) ## a whole call against other servers (its first run installs them into .venv-bench-*, a gigabyte)
+	@for peer in $(PEERS); do \
+		$(MAKE) --no-print-directory .venv-bench-$$peer/.ready || echo "$$peer could not be installed and is left out"; \
+	done
+	@$(BIN)/python bench/call.py
+
+.venv-bench-%/.ready: bench/peers/%.txt
+	@echo "Setting up .venv-bench-$* ..."
+	@test -x .venv-bench-$*/bin/python || $(PYTHON) -m venv .venv-bench-$*
+	@.venv-bench-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 up: ## build the image and serve with docker compose
 	docker compose up --build --detach --wait server
@@ -75,4 +89,4 @@ release-contract: $(READY) ## make the contract as it stands the one that later 
 	$(CONTRACT) --exclude-source-info --output protos/released.json
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-bench-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,8 +21,10 @@ class Comparison:
 
 def compare(ours: Callable[[], object], peer: Callable[[], object]) -> Comparison:
     """Time the two in turn: a machine that slows down slows both, so that only the ratio counts."""
-    repeats = [_repeats(run) for run in (ours, peer)]
-    times = np.array([[_median(run, n) for run, n in zip((ours, peer), repeats, strict=True)] for _ in range(ROUNDS)])
+    calls = [calls_of_a_round(run) for run in (ours, peer)]
+    times = np.array(
+        [[median_seconds(run, n) for run, n in zip((ours, peer), calls, strict=True)] for _ in range(ROUNDS)]
+    )
     ours_median, peer_median = np.median(times, axis=0)
     return Comparison(float(ours_median), float(peer_median), float(np.median(times[:, 0] / times[:, 1])))
 
@@ -32,14 +34,16 @@ def geometric_mean(ratios: list[float]) -> float:
     return float(np.exp(np.mean(np.log(ratios))))
 
 
-def _repeats(run: Callable[[], object]) -> int:
+def calls_of_a_round(run: Callable[[], object]) -> int:
+    """How many calls of a function make one round."""
     run()  # what the first call sets up is not what is compared
-    return max(3, min(300, int(SECONDS_EACH / max(_median(run, 1), 1e-6))))
+    return max(3, min(300, int(SECONDS_EACH / max(median_seconds(run, 1), 1e-6))))
 
 
-def _median(run: Callable[[], object], repeats: int) -> float:
+def median_seconds(run: Callable[[], object], calls: int) -> float:
+    """The median time of that many calls, in seconds."""
     times = []
-    for _ in range(repeats):
+    for _ in range(calls):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
