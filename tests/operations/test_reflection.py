@@ -28,7 +28,9 @@ def test_describes_the_contract_as_it_is(server: ServerProcess) -> None:
         assert described.file.serialized_pb == attention_pb2.DESCRIPTOR.serialized_pb
         service = pool.FindServiceByName("qkv.v1.AttentionService")
         assert [(method.name, method.input_type.full_name) for method in service.methods] == [
-            ("Attend", "qkv.v1.AttentionRequest")
+            ("Attend", "qkv.v1.AttentionRequest"),
+            ("Merge", "qkv.v1.MergeRequest"),
+            ("Differentiate", "qkv.v1.DifferentiateRequest"),
         ]
 
 

@@ -1,10 +1,10 @@
 """Malformed requests, each made from a valid one by one mutation, with the fields that the server must name.
 
-Letters as in the contract. `base()` has every operand there is, at rank 3: B 2, L 3, S 4, P 2, Hq 4, Hkv 2, D 2, Dv 3.
-`matrices()` has all that can be a matrix, at rank 2 and one head: L 3, S 4, P 2, D 4, Dv 3.
+Letters as in the contract. `base()` has every operand of the products, at rank 3: B 2, L 3, S 4, P 2, Hq 4, Hkv 2, D 2,
+Dv 3. `matrices()` has all that can be a matrix, at rank 2 and one head: L 3, S 4, P 2, D 4, Dv 3.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,6 +15,7 @@ from qkv.v1.attention_pb2 import AttentionRequest
 from qkv.v1.tensor_pb2 import DataType, Operand, Tensor
 
 Mutation = Callable[[AttentionRequest], None]
+Start = Callable[[], AttentionRequest]
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "query": (2, 3, 5),
@@ -76,7 +77,7 @@ class Malformed:
 
 
 def base() -> AttentionRequest:
-    """A valid request with every operand, as float64 tensors."""
+    """A valid request with every operand of the products, as float64 tensors."""
     request = AttentionRequest()
     for path, shape in SHAPES.items():
         operand(request, path).tensor.CopyFrom(codec.to_tensor(np.linspace(-1, 1, np.prod(shape)).reshape(shape)))
@@ -109,17 +110,31 @@ def mutated(name: str, start: AttentionRequest, mutate: Mutation, *fields: str) 
 
 
 def operand_table() -> Iterator[Malformed]:
-    """Every operand of the contract in every way an operand can be wrong."""
-    for path in SHAPES:
-        for what, change, part in _tensor_changes(path):
-            yield mutated(f"{path}-{what}", base(), _on(path, change), f"{path}{part}")
+    """Every operand that takes floating numbers, at rank 3, in every way an operand can be wrong."""
+    for path, shape in SHAPES.items():
+        wrong_types = ("int32", "uint8") if path == "visibility.mask" else ("int32", "uint8", "bool")
+        yield from tensor_mutations(path, shape, base, wrong_types=wrong_types)
         wrong_shape, blamed = WRONG_SHAPES[path]
         change = _set_tensor(np.zeros(wrong_shape))
         yield mutated(f"{path}-wrong shape", base(), _on(path, change), blamed)
-        start = matrices() if path in MATRIX_SHAPES else base()
-        for what, rows, columns, values, part in MATRIX_CHANGES:
-            shaped = _matrix_change(MATRIX_SHAPES.get(path, (4, 3)), rows, columns, values)
-            yield mutated(f"{path}-{what}", _copy(start), _on(path, shaped), f"{path}.matrix.{part}")
+        yield from matrix_mutations(path, MATRIX_SHAPES.get(path, (4, 3)), matrices if path in MATRIX_SHAPES else base)
+
+
+def tensor_mutations(
+    path: str, shape: tuple[int, ...], start: Start, *, dtype: str = "float64", wrong_types: Sequence[str]
+) -> Iterator[Malformed]:
+    """A valid request whose operand at a path has a shape and type, with it a tensor that is wrong in every way."""
+    for what, change, part in _tensor_changes(shape, dtype):
+        yield mutated(f"{path}-{what}", start(), _on(path, change), f"{path}{part}")
+    for wrong in wrong_types:
+        yield mutated(f"{path}-{wrong}", start(), _on(path, _set_tensor(np.zeros(shape, wrong))), path)
+
+
+def matrix_mutations(path: str, shape: tuple[int, int], start: Start) -> Iterator[Malformed]:
+    """A valid request, with its operand at a path a matrix of about that shape that is wrong in every way."""
+    for what, rows, columns, values, part in MATRIX_CHANGES:
+        change = _matrix_change(shape, rows, columns, values)
+        yield mutated(f"{path}-{what}", start(), _on(path, change), f"{path}.matrix.{part}")
 
 
 MATRIX_CHANGES = (  # what, rows and columns (None: the right ones), values more or less, the field to blame
@@ -133,9 +148,8 @@ MATRIX_CHANGES = (  # what, rows and columns (None: the right ones), values more
 )
 
 
-def _tensor_changes(path: str) -> Iterator[tuple[str, Callable[[Operand], None], str]]:
+def _tensor_changes(shape: tuple[int, ...], dtype: str) -> Iterator[tuple[str, Callable[[Operand], None], str]]:
     """What is changed, how, and where below the operand's path the violation stands."""
-    shape = SHAPES[path]
     yield "no source", lambda it: it.Clear(), ""
     yield "data type unknown", lambda it: _edit(it.tensor, data_type=99), ".tensor.data_type"
     yield "data type negative", lambda it: _edit(it.tensor, data_type=-1), ".tensor.data_type"
@@ -149,12 +163,8 @@ def _tensor_changes(path: str) -> Iterator[tuple[str, Callable[[Operand], None],
     yield "data missing", lambda it: it.tensor.ClearField("data"), ".tensor.data"
     yield "data of a narrower type", _set_tensor(np.zeros(shape, np.float32), data_type=1), ".tensor.data"
     yield "boolean byte of 2", _set_tensor(np.full(shape, 2, np.uint8), data_type=5), ".tensor.data"
-    yield "int32", _set_tensor(np.zeros(shape, np.int32)), ""
-    yield "uint8", _set_tensor(np.zeros(shape, np.uint8)), ""
-    if path != "visibility.mask":
-        yield "bool", _set_tensor(np.zeros(shape, np.bool_)), ""
-    yield "rank 5", _set_tensor(np.zeros((1,) * (5 - len(shape)) + shape)), ""
-    yield "rank 0", _set_tensor(np.zeros(())), ""
+    yield "rank 5", _set_tensor(np.zeros((1,) * (5 - len(shape)) + shape, dtype)), ""
+    yield "rank 0", _set_tensor(np.zeros((), dtype)), ""
 
 
 def _edit(tensor: Tensor, *, data_type: int | None = None, shape: tuple[int, ...] = (), data: bytes = b"") -> None:
@@ -193,9 +203,3 @@ def _matrix_change(
 
 def _on(path: str, change: Callable[[Operand], None]) -> Mutation:
     return lambda request: change(operand(request, path))
-
-
-def _copy(request: AttentionRequest) -> AttentionRequest:
-    copy = AttentionRequest()
-    copy.CopyFrom(request)
-    return copy

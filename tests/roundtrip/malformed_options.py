@@ -1,8 +1,10 @@
 """Malformed requests whose operands are each in order: what does not fit together, and options that are no options."""
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
+from google.protobuf.message import Message
 from roundtrip.malformed import SHAPES, Malformed, Mutation, base, matrices, mutated, operand
 
 from qkv import codec
@@ -53,10 +55,7 @@ def with_value(path: str, value: object) -> Mutation:
     """Set a field, or append to a repeated one."""
 
     def mutate(request: AttentionRequest) -> None:
-        *parents, name = path.split(".")
-        message: object = request
-        for parent in parents:
-            message = getattr(message, parent)
+        message, name = _owner(request, path)
         if isinstance(value, list):
             getattr(message, name).extend(value)
         else:
@@ -65,12 +64,28 @@ def with_value(path: str, value: object) -> Mutation:
     return mutate
 
 
-def without(path: str) -> Mutation:
+def with_message(path: str) -> Mutation:
+    """Set a message, with nothing in it if it was not set."""
+
     def mutate(request: AttentionRequest) -> None:
-        parent, _, name = path.rpartition(".")
-        (getattr(request, parent) if parent else request).ClearField(name)
+        message, name = _owner(request, path)
+        getattr(message, name).SetInParent()
 
     return mutate
+
+
+def without(path: str) -> Mutation:
+    def mutate(request: AttentionRequest) -> None:
+        message, name = _owner(request, path)
+        message.ClearField(name)
+
+    return mutate
+
+
+def _owner(request: AttentionRequest, path: str) -> tuple[Message, str]:
+    """The message that has the field at a path, and the name of the field in it."""
+    *parents, name = path.split(".")
+    return reduce(getattr, parents, request), name
 
 
 def both(*mutations: Mutation) -> Mutation:

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from refusals import ATTEND, DEADLINE, assert_invalid, outcome, refusal_of, valid_request
 from roundtrip.malformed import base, matrices
 from roundtrip.malformed_options import rank_4
+from roundtrip.malformed_positions import SCALINGS, packed, positional, scaled
 
 import qkv
 from qkv.v1.attention_pb2 import AttentionResponse
 
 SendBytes = Callable[[bytes], bytes]
 
-VALID = tuple(make().SerializeToString() for make in (base, matrices, rank_4, valid_request))
+STARTS = (base(), matrices(), rank_4(), valid_request(), positional(), packed(), *map(scaled, SCALINGS))
+VALID = tuple(request.SerializeToString() for request in STARTS)
 
 GARBAGE = {
     "a stray tag": b"\xff",

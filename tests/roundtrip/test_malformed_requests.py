@@ -7,10 +7,11 @@ import pytest
 from refusals import Attend, assert_invalid, assert_still_answers, refusal_of
 from roundtrip.malformed import Malformed, base, matrices, operand_table
 from roundtrip.malformed_options import option_table, rank_4
+from roundtrip.malformed_positions import SCALINGS, packed, position_table, positional, scaled
 
 from qkv.v1.attention_pb2 import AttentionRequest
 
-TABLE = (*operand_table(), *option_table())
+TABLE = (*operand_table(), *option_table(), *position_table())
 
 
 def test_the_table_is_large() -> None:
@@ -21,10 +22,16 @@ def test_the_table_is_large() -> None:
     assert payloads.most_common(1)[0][1] == 1
 
 
-@pytest.mark.parametrize("start", [base, matrices, rank_4], ids=lambda start: start.__name__)
+@pytest.mark.parametrize("start", [base, matrices, rank_4, positional, packed], ids=lambda start: start.__name__)
 def test_what_is_mutated_was_valid(start: Callable[[], AttentionRequest], attend: Attend) -> None:
     """The requests that the table breaks are answered as they stand."""
     assert attend(start()).HasField("output")
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_what_is_mutated_was_a_valid_scaling(kind: str, attend: Attend) -> None:
+    """So are those with a scaling."""
+    assert attend(scaled(kind)).HasField("output")
 
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.name)

@@ -13,7 +13,7 @@ from refusals import (
     refusal_of,
 )
 from roundtrip.malformed import Malformed, base, mutated, operand
-from roundtrip.malformed_options import asked, both, with_shape, with_value, without
+from roundtrip.malformed_options import asked, both, with_message, with_shape, with_value, without
 
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionRequest
@@ -43,6 +43,11 @@ def column(length: int) -> AttentionRequest:
     return asked((length, 1), (length, 1), (length, 1), dtype="float32")
 
 
+def one_block(request: AttentionRequest) -> None:
+    """A map of a single block."""
+    operand(request, "visibility.block_map").tensor.CopyFrom(codec.to_tensor(np.ones((1, 1), np.bool_)))
+
+
 def cache(*shape: int) -> "Malformed":
     start = asked((0, 3, 4), (0, 3, 4), (0, 3, 4))
     mutate = both(with_shape("past_key", *shape), with_shape("past_value", *shape))
@@ -61,6 +66,13 @@ TOO_LARGE = (
     mutated("10¹² rows of a matrix without columns", projected(4), lambda _: None),
     mutated("10¹² causal rows of a matrix without columns", projected(4), CAUSAL),
     mutated("10¹² rows with a window", projected(4), with_value("visibility.window_left", 10**6)),
+    mutated("10¹² rows with chunks", projected(4), with_value("visibility.chunk_size", 2)),
+    mutated("10¹² rows in two segments", projected(4), with_value("visibility.cumulative_query_lengths", [0, 1, HUGE])),
+    mutated("10¹² rows with biases", projected(4), with_message("scoring.alibi")),
+    mutated("10¹² rows with learned biases", projected(4), with_shape("scoring.relative_bias.table", 8, 1)),
+    mutated("10¹² rows with sinks", projected(4), with_shape("scoring.sinks", 1)),
+    mutated("10¹² rows turned", projected(4), with_message("rotary")),
+    mutated("10¹² rows turned in no batch row", asked(*[(0, HUGE, 4)] * 3), with_message("rotary")),
     mutated("three rows projected to 10¹² columns", projected(HUGE, empty="columns"), lambda _: None),
     mutated("2³²−1 heads", projected(2**32 - 1, heads=2**32 - 1, empty="columns"), lambda _: None),
     mutated(
@@ -78,6 +90,24 @@ INVALID = (
         projected(4),
         both(CAUSAL, with_shape("key", 3, 0), with_shape("value", 3, 0)),
         "visibility.alignment",
+    ),
+    mutated(
+        "10¹² rows with biases against three keys",
+        projected(4),
+        both(with_message("scoring.alibi"), with_shape("key", 3, 0), with_shape("value", 3, 0)),
+        "visibility.alignment",
+    ),
+    mutated(
+        "10⁶ segments that begin late",
+        asked((3, 4), (3, 4), (3, 4)),
+        with_value("visibility.cumulative_query_lengths", [1] * 10**6),
+        "visibility.cumulative_query_lengths",
+    ),
+    mutated(
+        "blocks of one for 10¹² rows",
+        projected(4),
+        both(with_value("visibility.query_block_size", 1), one_block),
+        "visibility.block_map",
     ),
     mutated("heads without features", asked(*[(3, 0)] * 3), with_value("multi_head.heads", 2**32 - 1), "query"),
     mutated("10¹² keys for three values", asked((3, 4), (0, 4), (3, 4)), with_shape("key", 0, HUGE, 4), "key"),

@@ -24,8 +24,6 @@ def spoil_options(request: AttentionRequest) -> list[str]:
     """Make every option wrong that is wrong whatever the operands are, and return their fields."""
     request.semantics_version = 999
     with_value("outputs", [99, 0, 98])(request)
-    request.visibility.window_left = request.visibility.window_right = -1
-    request.scoring.scale = request.scoring.softcap = NAN
     enums = (
         "multi_head.axis_order",
         "visibility.mask_polarity",
@@ -33,11 +31,30 @@ def spoil_options(request: AttentionRequest) -> list[str]:
         "visibility.empty_row",
         "scoring.softmax_axis",
         "scoring.softmax_precision",
+        "scoring.log_base",
+        "rotary.pairing",
+        "path",
     )
     for path in enums:
         with_value(path, 77)(request)
-    others = ["semantics_version", "outputs", "visibility.window_left", "visibility.window_right"]
-    return [*others, "scoring.scale", "scoring.softcap", *enums]
+    numbers = (
+        "visibility.window_left",
+        "visibility.window_right",
+        "visibility.chunk_size",
+        "scoring.scale",
+        "scoring.softcap",
+        "rotary.base",
+        "rotary.sequence_length",
+        "rotary.yarn.factor",
+        "rotary.yarn.original_length",
+        "rotary.yarn.beta_fast",
+    )
+    for path in numbers:
+        with_value(path, -1 if path not in ("scoring.scale", "scoring.softcap") else NAN)(request)
+    request.visibility.query_block_size = 2
+    request.visibility.cumulative_key_lengths.append(0)
+    needed = ["visibility.block_map", "visibility.cumulative_query_lengths"]
+    return ["semantics_version", "outputs", *numbers, *needed, *enums]
 
 
 def test_every_operand_of_a_wrong_type_is_told(attend: Attend) -> None:
@@ -57,7 +74,7 @@ def test_every_operand_without_its_data_is_told(attend: Attend) -> None:
 
 
 def test_every_wrong_option_is_told(attend: Attend) -> None:
-    """Twelve options that are wrong in themselves are twelve violations, a list among them once."""
+    """Options that are wrong in themselves are a violation each, a list among them once."""
     request = base()
     spoilt = spoil_options(request)
     assert fields_of(attend, request) == sorted(spoilt)

@@ -6,7 +6,8 @@
         result = client.attention(query, key, value, causal=True, outputs=["weights"])
 
 NumPy arrays go in and come back, their types kept. `AsyncClient` is the same for asyncio, `local()` a client with a
-server of its own in this process. Errors are a tree under `QkvError`.
+server of its own in this process; `merge()` joins answers over parts of the keys without one. Errors are a tree under
+`QkvError`.
 """
 
 from qkv._aio import AsyncClient
@@ -26,8 +27,10 @@ from qkv._errors import (
 )
 from qkv._health import Health
 from qkv._local import local
-from qkv._options import AttentionOptions
-from qkv._results import AttentionResult, Report
+from qkv._merging import PartialResult, merge
+from qkv._options import AttentionOptions, GradientOptions, MultiHeadOptions, RelativeBiasOptions
+from qkv._results import AttentionResult, GradientResult, MergeResult, Report
+from qkv._rotary import RotaryOptions
 
 __all__ = [
     "TLS",
@@ -38,14 +41,22 @@ __all__ = [
     "CancelledError",
     "Client",
     "DeadlineExceededError",
+    "GradientOptions",
+    "GradientResult",
     "Health",
     "InvalidRequestError",
     "MalformedOperandError",
+    "MergeResult",
+    "MultiHeadOptions",
+    "PartialResult",
     "QkvError",
+    "RelativeBiasOptions",
     "Report",
+    "RotaryOptions",
     "TooLargeError",
     "UnavailableError",
     "Violation",
     "local",
+    "merge",
     "tune_allocator",
 ]

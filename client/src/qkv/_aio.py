@@ -5,7 +5,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import grpc
 
-from qkv import _attention, _health
+from qkv import _attention, _differentiate, _health, _merge
 from qkv._calls import Call
 from qkv._connection import Connection
 from qkv._signature import method_of
@@ -37,6 +37,8 @@ class AsyncClient(Connection):
 
     attention = _method(_attention.attention)
     multi_head_attention = _method(_attention.multi_head_attention)
+    differentiate = _method(_differentiate.differentiate)
+    merge = _method(_merge.merge)
     health = _method(_health.health)
 
     async def close(self) -> None:

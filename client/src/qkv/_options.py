@@ -1,10 +1,12 @@
-"""The options of an attention call as Python people write them: keyword arguments, strings for named choices."""
+"""The options of calls as Python people write them: keyword arguments, strings for named choices."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+from qkv._rotary import RotaryOptions
 
 AxisOrderName = Literal["heads_first", "sequence_first"]
 MaskPolarityName = Literal["true_attends", "true_hides"]
@@ -24,9 +26,22 @@ QuantityName = Literal[
     "present_value",
 ]
 
+Lengths = Sequence[int] | npt.NDArray[np.integer[Any]]
 
-class AttentionOptions(TypedDict, total=False):
-    """What every attention call takes; None, and what is left out, is the contract's default."""
+
+class RelativeBiasOptions(TypedDict, total=False):
+    """Learned biases by distance, as T5's."""
+
+    table: Required[npt.ArrayLike]
+    """(buckets, Hq)."""
+    bidirectional: bool
+    """Whether keys after the position have buckets of their own; False unless said."""
+    max_distance: int
+    """Distances from here on share the last bucket; 128 unless said."""
+
+
+class ProblemOptions(TypedDict, total=False):
+    """What every question about attention takes; None, and what is left out, is the contract's default."""
 
     mask: npt.ArrayLike | None
     """bool, or floating and added to the scores; broadcast to (B, Hq, L, T), a short last axis padded with hidden."""
@@ -35,13 +50,23 @@ class AttentionOptions(TypedDict, total=False):
     causal: bool | None
     """Whether a query is kept from the keys after its own position."""
     alignment: AlignmentName | None
-    """Where queries stand among the keys; needed when causality or a window would give two answers."""
+    """Where queries stand among the keys; needed when the two would give two answers."""
     window: tuple[int | None, int | None] | None
     """(left, right): how many keys before and after its own position a query may see; None is all."""
-    key_lengths: Sequence[int] | npt.NDArray[np.integer[Any]] | None
+    chunk_size: int | None
+    """A query sees only the keys of its own chunk of so many positions; 0 is off."""
+    key_lengths: Lengths | None
     """The number of valid keys of each batch row."""
-    query_lengths: Sequence[int] | npt.NDArray[np.integer[Any]] | None
+    query_lengths: Lengths | None
     """The number of valid queries of each batch row."""
+    cumulative_query_lengths: Lengths | None
+    """0, …, L: where the segments of packed queries begin and end; flash-attn's cu_seqlens_q."""
+    cumulative_key_lengths: Lengths | None
+    """0, …, S: the same for the keys; cumulative_query_lengths unless said."""
+    block_map: npt.ArrayLike | None
+    """bool, (…, blocks of queries, blocks of keys): which blocks of pairs may be seen; needs block_size."""
+    block_size: int | tuple[int, int] | None
+    """The number of queries and of keys of a block, or one number for both."""
     empty_row: EmptyRowName | None
     """What a query that may see no key is answered with; "zero" unless said."""
     scale: float | None
@@ -54,12 +79,18 @@ class AttentionOptions(TypedDict, total=False):
     """The floating type of the softmax."""
     log_base: LogBaseName | None
     """The base of log_sum_exp; "e" unless said."""
+    sinks: npt.ArrayLike | None
+    """(Hq): a score for each query head that joins its softmax with no key and no value."""
+    alibi: bool | npt.ArrayLike | None
+    """True: linear biases with the paper's slopes; or slopes, (Hq) or (B, Hq)."""
+    relative_bias: RelativeBiasOptions | None
+    """Learned biases by distance, {"table": …}."""
+    rotary: RotaryOptions | None
+    """Rotary position embedding of query and key, as {"base": 500000.0}; {} is as the contract's defaults say."""
     past_key: npt.ArrayLike | None
     """The cached keys that come before key: (B, Hkv, P, D)."""
     past_value: npt.ArrayLike | None
     """The cached values that come before value: (B, Hkv, P, Dv)."""
-    outputs: Iterable[QuantityName]
-    """What to return besides the output."""
     path: PathName | None
     """How the server computes, for comparisons; the fastest unless said."""
     semantics_version: int
@@ -70,9 +101,43 @@ class AttentionOptions(TypedDict, total=False):
     """Whether to wait for the server to come up; the client's own unless said."""
 
 
-def named_choice(enum: Any, prefix: str, name: str, option: str) -> Any:
-    """The number of an enum value by its name without the prefix; raises ValueError naming the choices."""
-    choices = [value.removeprefix(prefix).lower() for value in enum.keys()[1:]]
-    if not isinstance(name, str) or name.lower() not in choices:
-        raise ValueError(f"{option}: is {name!r}, expected one of {', '.join(map(repr, choices))}")
-    return enum.Value(prefix + name.upper())
+class AttentionOptions(ProblemOptions, total=False):
+    """What every attention call takes; None, and what is left out, is the contract's default."""
+
+    outputs: Iterable[QuantityName] | None
+    """What to return besides the output."""
+
+
+class Projections(TypedDict, total=False):
+    """What stands before and after the heads, as torch.nn.Linear stores it: weights (out, in), y = x·Wᵀ + b."""
+
+    query_weight: npt.ArrayLike | None
+    """(Hq·D, features of query)."""
+    key_weight: npt.ArrayLike | None
+    """(Hkv·D, features of key)."""
+    value_weight: npt.ArrayLike | None
+    """(Hkv·Dv, features of value)."""
+    output_weight: npt.ArrayLike | None
+    """(out, Hq·Dv)."""
+    query_bias: npt.ArrayLike | None
+    """(Hq·D)."""
+    key_bias: npt.ArrayLike | None
+    """(Hkv·D)."""
+    value_bias: npt.ArrayLike | None
+    """(Hkv·Dv)."""
+    output_bias: npt.ArrayLike | None
+    """(out)."""
+    extra_key: npt.ArrayLike | None
+    """(Hkv·D): one learned key that every query sees, torch's bias_k."""
+    extra_value: npt.ArrayLike | None
+    """(Hkv·Dv): its value, torch's bias_v."""
+    add_zero_attention: bool | None
+    """Whether a key and a value of zeros come after all others."""
+
+
+class MultiHeadOptions(AttentionOptions, Projections, total=False):
+    """What every multi-head attention call takes; None, and what is left out, is the contract's default."""
+
+
+class GradientOptions(ProblemOptions, Projections, total=False):
+    """What every call for gradients takes; None, and what is left out, is the contract's default."""

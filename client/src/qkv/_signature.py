@@ -3,9 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-from qkv._options import AttentionOptions
+from typing import Any, TypeVar, get_args
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -16,8 +14,9 @@ def method_of(build: Callable[..., Any], carry: M) -> M:
     parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for parameter in inspect.signature(build).parameters.values():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            (options,) = get_args(parameter.annotation)  # of Unpack
             keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters += [inspect.Parameter(name, keyword, default=None) for name in AttentionOptions.__annotations__]
+            parameters += [inspect.Parameter(name, keyword, default=None) for name in options.__annotations__]
         else:
             parameters.append(parameter.replace(annotation=inspect.Parameter.empty))
     vars(carry)["__signature__"] = inspect.Signature(parameters)

@@ -43,18 +43,33 @@ def data_type(dtype: np.dtype[Any]) -> DataType:
 
 def to_tensor(array: npt.ArrayLike) -> Tensor:
     """The message of an array of any shape, memory layout and byte order."""
+    tensor = Tensor()
+    fill_tensor(tensor, array)
+    return tensor
+
+
+def fill_tensor(tensor: Tensor, array: npt.ArrayLike) -> None:
+    """Make an array of an empty message that has its place: a message that is put there later is copied."""
     array = np.asarray(array)
-    kind = data_type(array.dtype)
-    return Tensor(data_type=kind, shape=array.shape, data=_little_endian(array).tobytes(order="C"))
+    tensor.data_type = data_type(array.dtype)
+    tensor.shape.extend(array.shape)
+    tensor.data = _little_endian(array).tobytes(order="C")
 
 
 def to_matrix(array: npt.ArrayLike) -> Matrix:
     """The message of a rank-2 array, as float64."""
+    matrix = Matrix()
+    fill_matrix(matrix, array)
+    return matrix
+
+
+def fill_matrix(matrix: Matrix, array: npt.ArrayLike) -> None:
+    """Make a rank-2 array, as float64, of an empty message that has its place."""
     array = np.asarray(array, dtype=np.float64)
     if array.ndim != 2:
         raise ValueError(f"rank is {array.ndim}, expected 2 for a matrix")
-    rows, columns = array.shape
-    return Matrix(rows=rows, columns=columns, values=array.ravel().tolist())
+    matrix.rows, matrix.columns = array.shape
+    matrix.values.extend(array.ravel().tolist())
 
 
 def from_operand(operand: Operand, field: str) -> Array:

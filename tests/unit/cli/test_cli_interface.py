@@ -25,7 +25,9 @@ FLAGS = {
         *("--extra-key", "--extra-value", "--add-zero-attention", "--heads", "--kv-heads", "--axis-order"),
         *("--causal", "--alignment", "--window", "--mask-polarity", "--key-lengths", "--query-lengths"),
         *("--empty-row", "--scale", "--softcap", "--softmax-axis", "--softmax-precision", "--outputs"),
-        *("--path", "--log-base"),
+        *("--path", "--log-base", "--chunk-size", "--cumulative-query-lengths", "--cumulative-key-lengths"),
+        *("--block-map", "--block-size", "--sinks", "--alibi", "--alibi-slopes", "--rotary"),
+        *(f"--relative-bias-{name}" for name in ("table", "bidirectional", "max-distance")),
     },
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 import subprocess
 import sys
 import types
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 
 import qkv
+from qkv import codec
+from qkv._attention import attention as attention_call
+from qkv._attention import multi_head_attention
 
 X = np.ones((2, 2))
 
@@ -52,7 +56,32 @@ def test_the_signature_shows_every_argument(client: type[Any]) -> None:
     assert inspect.Parameter.VAR_KEYWORD not in {parameter.kind for parameter in parameters.values()}
 
 
-@pytest.mark.parametrize("name", ["attention", "multi_head_attention", "health"])
+@pytest.mark.parametrize(
+    ("name", "arrays", "options"),
+    [
+        ("multi_head_attention", ["query", "key", "value", "heads", "kv_heads"], qkv.MultiHeadOptions),
+        (
+            "differentiate",
+            ["d_output", "query", "key", "value", "heads", "kv_heads", "axis_order"],
+            qkv.GradientOptions,
+        ),
+    ],
+)
+def test_the_signature_shows_the_options_of_the_method(name: str, arrays: list[str], options: Any) -> None:
+    """Each method shows the options that it takes, projections among them, and no other."""
+    parameters = inspect.signature(getattr(qkv.Client, name)).parameters
+    assert list(parameters) == ["self", *arrays, *options.__annotations__]
+    assert {"query_weight", "output_bias", "add_zero_attention", "mask", "rotary"} <= set(parameters)
+
+
+def test_gradients_take_no_quantities() -> None:
+    """There is nothing besides gradients to ask `differentiate` for."""
+    assert set(qkv.MultiHeadOptions.__annotations__) - set(qkv.GradientOptions.__annotations__) == {"outputs"}
+    with qkv.Client("127.0.0.1:1", retries=False) as client, pytest.raises(TypeError, match="unknown option outputs"):
+        client.differentiate(X, X, outputs=["weights"])  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", ["attention", "multi_head_attention", "differentiate", "merge", "health"])
 def test_both_clients_have_the_same_methods(name: str) -> None:
     """A method has the same name, arguments and documentation on both clients, and is a coroutine on one."""
     blocking, awaited = getattr(qkv.Client, name), getattr(qkv.AsyncClient, name)
@@ -108,6 +137,78 @@ def test_a_window_of_one_number_is_refused(window: Any, attention: Method) -> No
     """A window that is no pair is a TypeError that says what it could mean."""
     with pytest.raises(TypeError, match=r"^window: .* expected \(left, right\)"):
         attention(X, window=window)
+
+
+@pytest.mark.parametrize("size", [2.5, "2", (), (1,), (1, 2, 3)], ids=repr)
+def test_a_block_size_is_one_number_or_two(size: Any, attention: Method) -> None:
+    """A block size that is neither a number nor a pair is a TypeError that says what is expected."""
+    with pytest.raises(TypeError, match=r"^block_size: is .*, expected a number, or \(queries, keys\)"):
+        attention(X, block_map=[[True]], block_size=size)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        (
+            "relative_bias",
+            {"tabel": X},
+            "unknown entry of relative_bias tabel; expected one of bidirectional, max_dist",
+        ),
+        ("relative_bias", X, "relative_bias: is array"),
+        ("relative_bias", {"table": X.astype(complex)}, "relative_bias.table: type complex128 cannot be sent"),
+        ("relative_bias", {"table": X, "max_distance": "far"}, "relative_bias.max_distance: "),
+        ("alibi", X.astype(complex), "alibi.slopes: type complex128 cannot be sent"),
+        ("sinks", X.astype(complex), "sinks: type complex128 cannot be sent"),
+        ("block_map", X.astype(complex), "block_map: type complex128 cannot be sent"),
+        ("chunk_size", 2.5, "chunk_size: "),
+        ("cumulative_query_lengths", [0, 1.5], "cumulative_query_lengths: "),
+        ("rotary", True, "rotary: is True, expected a dictionary of base, rotary_size, "),
+        ("rotary", {"theta": 1e4}, "unknown entry of rotary theta; expected one of base, dynamic_ntk, "),
+        ("rotary", {"base": "large"}, "rotary.base: "),
+        ("rotary", {"query_positions": np.ones(2, np.uint32)}, "rotary.query_positions: type uint32 cannot be sent"),
+        ("rotary", {"linear": 2.0}, "rotary.linear: is 2.0, expected a dictionary of factor"),
+        ("rotary", {"linear": {"scale": 2.0}}, "unknown entry of rotary.linear scale; expected one of factor"),
+        ("rotary", {"longrope": {"short_factors": ["a"]}}, "rotary.longrope.short_factors: "),
+    ],
+)
+def test_what_an_option_cannot_be_is_refused(option: str, value: Any, said: str, attention: Method) -> None:
+    """What cannot be put into the message is a TypeError that begins with the name of what is wrong."""
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+        attention(X, **{option: value})
+
+
+def test_a_wrong_pairing_is_refused(attention: Method) -> None:
+    """A pairing that is none is a ValueError that names those there are."""
+    with pytest.raises(ValueError, match=r"^rotary\.pairing: is 'neox', expected one of 'half_split', 'interleaved'$"):
+        attention(X, rotary={"pairing": "neox"})
+
+
+def test_two_scalings_are_refused(attention: Method) -> None:
+    """Of two scalings neither is guessed."""
+    with pytest.raises(ValueError, match=r"^rotary: has linear and yarn, expected at most one scaling$"):
+        attention(X, rotary={"linear": {"factor": 2.0}, "yarn": {"factor": 2.0, "original_length": 8}})
+
+
+def test_an_option_that_is_none_is_left_out() -> None:
+    """None, as what is left out, sends nothing, within a dictionary too."""
+    nothing: Any = dict.fromkeys(qkv.MultiHeadOptions.__annotations__)
+    del nothing["semantics_version"]
+    plain = multi_head_attention(X, heads=1).request
+    assert multi_head_attention(X, heads=1, **nothing).request == plain
+    rotary: Any = dict.fromkeys(qkv.RotaryOptions.__annotations__)
+    bias: Any = dict.fromkeys(qkv.RelativeBiasOptions.__annotations__)
+    assert attention_call(X, rotary=rotary).request == attention_call(X, rotary={}).request
+    assert attention_call(X, alibi=False).request == attention_call(X).request
+    request: Any = attention_call(X, relative_bias=bias).request
+    assert request.scoring.relative_bias.ByteSize() == 0
+
+
+@pytest.mark.parametrize("positions", [[], [3, 1], [[3], [1]]], ids=str)
+def test_positions_that_python_wrote_are_integers(positions: Any) -> None:
+    """Lists of positions are sent as int64, the empty one too, where numbers are float64 elsewhere."""
+    request: Any = attention_call(X, rotary={"query_positions": positions}).request
+    sent = codec.from_operand(request.rotary.query_positions, "query_positions")
+    np.testing.assert_array_equal(sent, np.array(positions, np.int64), strict=True)
 
 
 @pytest.mark.parametrize(("option", "value"), [("heads", 0), ("heads", -1), ("kv_heads", 0)])

@@ -11,7 +11,9 @@ from onnx.reference import ReferenceEvaluator
 from qkv_server.core import Alignment, MultiHead, Problem, Quantity, Scoring, Visibility
 from qkv_server.core.problem import Array
 
-from .problems import FLOAT64, DType, Numbers, Sizes, lengths, masks, softcaps
+from .arrays import FLOAT64, DType, Numbers, Sizes
+from .scorings import softcaps
+from .visibilities import lengths, masks
 
 OPSET = 25
 MODES = {

@@ -1,105 +1,17 @@
-"""Hypothesis strategies of valid attention problems: every option of the contract, drawn together, at small sizes.
-
-Numbers come from a seeded NumPy generator, so that a failing example shrinks by its sizes and options.
-"""
+"""Hypothesis strategy of valid attention problems: every option of the contract, drawn together, at small sizes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
-import numpy as np
 from hypothesis import strategies as st
 
-from qkv_server.core import (
-    Alignment,
-    AxisOrder,
-    EmptyRow,
-    LogBase,
-    MaskPolarity,
-    MultiHead,
-    Problem,
-    Quantity,
-    Scoring,
-    SoftmaxAxis,
-    Visibility,
-)
+from qkv_server.core import AxisOrder, MultiHead, Problem, Quantity, SoftmaxAxis
 from qkv_server.core.problem import Array
 
-DType = np.dtype[Any]
-
-FLOAT64: DType = np.dtype(np.float64)
-FLOAT32: DType = np.dtype(np.float32)
-FLOAT16: DType = np.dtype(np.float16)
-BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
-DTYPES = (FLOAT64, FLOAT32, FLOAT16, BFLOAT16)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Sizes of a problem; letters as in the contract."""
-
-    batch: int  # B
-    heads: int  # Hq
-    kv_heads: int  # Hkv
-    queries: int  # L
-    past: int | None  # P; None: no cache is given
-    new_keys: int  # S
-
-    @property
-    def keys(self) -> int:
-        """T = P + S."""
-        return (self.past or 0) + self.new_keys
-
-
-class Numbers:
-    """Seeded arrays, each of a type drawn from a few."""
-
-    def __init__(self, draw: st.DrawFn, dtypes: Sequence[DType]) -> None:
-        self.generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        self._draw = draw
-        self._dtypes = dtypes
-
-    def normal(self, *shape: int) -> Array:
-        return self.generator.standard_normal(shape).astype(self._draw(st.sampled_from(self._dtypes)))
-
-    def weight(self, out: int, features: int) -> Array:
-        """(out, in), such that a projection keeps magnitudes about as they are."""
-        values: Array = self.generator.standard_normal((out, features)) / np.sqrt(features)
-        return values.astype(self._draw(st.sampled_from(self._dtypes)))
-
-
-def masks(draw: st.DrawFn, sizes: Sizes, numbers: Numbers) -> Array:
-    """A mask of any rank, boolean or floating, that broadcasts to (B, Hq, L, T) or is short of keys."""
-    full = (sizes.batch, sizes.heads, sizes.queries)
-    rank = draw(st.integers(1, 4))
-    axes = [draw(st.sampled_from((size, 1))) for size in full[4 - rank :]]
-    short = [width for width in range(sizes.keys + 1) if width != 1 or sizes.keys == 1]
-    width = draw(st.just(sizes.keys) | st.sampled_from(short))
-    flags = numbers.generator.random((*axes, width)) < draw(st.sampled_from((0.8, 0.4)))
-    if draw(st.booleans()):
-        return flags
-    values = numbers.normal(*axes, width)
-    return np.where(flags, values, values.dtype.type(-np.inf)).astype(values.dtype)
-
-
-def lengths(draw: st.DrawFn, batch: int, limit: int) -> tuple[int, ...]:
-    """One length per batch row, or none."""
-    if draw(st.booleans()):
-        return ()
-    return tuple(draw(st.lists(st.integers(0, limit), min_size=batch, max_size=batch)))
-
-
-def windows() -> st.SearchStrategy[int | None]:
-    return st.none() | st.integers(0, 6) | st.just(2**62)
-
-
-def scales() -> st.SearchStrategy[float | None]:
-    return st.none() | st.floats(-2, 2, width=32)
-
-
-def softcaps() -> st.SearchStrategy[float]:
-    return st.just(0.0) | st.floats(0.5, 5, width=32)
+from .arrays import FLOAT64, DType, Numbers, Sizes, seldom
+from .rotaries import rotaries
+from .scorings import scorings
+from .visibilities import visibilities
 
 
 @st.composite
@@ -134,7 +46,8 @@ def problems(
         "kv_heads": draw(st.sampled_from((0, kv_heads) if groups == 1 or rank == 4 else (kv_heads,))) if split else 0,
     }
     order = draw(st.sampled_from(AxisOrder))
-    head_size = draw(st.integers(1, 4))
+    turned = draw(seldom())
+    head_size = draw(st.integers(2, 6) if turned else st.integers(1, 4))
     projections: dict[str, Any] = {}
     if rank == 4:
         value_size = draw(st.integers(1, 4)) if value_given else head_size
@@ -163,30 +76,10 @@ def problems(
             add_zero_attention=draw(st.booleans()),
         ),
         visibility=visibilities(draw, sizes, numbers, softmax_axis),
-        scoring=Scoring(
-            scale=draw(scales()),
-            softcap=draw(softcaps()),
-            softmax_axis=softmax_axis,
-            softmax_precision=draw(st.sampled_from(softmax_precisions)),
-            log_base=draw(st.sampled_from(LogBase)),
-        ),
+        scoring=scorings(draw, sizes, numbers, softmax_axis, softmax_precisions),
+        rotary=rotaries(draw, sizes, head_size, numbers) if turned else None,
         **cache,
         outputs=frozenset(Quantity),
-    )
-
-
-def visibilities(draw: st.DrawFn, sizes: Sizes, numbers: Numbers, softmax_axis: SoftmaxAxis) -> Visibility:
-    """Every way of hiding, with the alignment set."""
-    return Visibility(
-        mask=masks(draw, sizes, numbers) if draw(st.booleans()) else None,
-        mask_polarity=draw(st.sampled_from(MaskPolarity)),
-        causal=draw(st.booleans()),
-        alignment=draw(st.sampled_from(Alignment)),
-        window_left=draw(windows()),
-        window_right=draw(windows()),
-        key_lengths=lengths(draw, sizes.batch, sizes.new_keys) if sizes.past is None else (),
-        query_lengths=lengths(draw, sizes.batch, sizes.queries),
-        empty_row=draw(st.sampled_from(EmptyRow)) if softmax_axis is SoftmaxAxis.KEYS else EmptyRow.ZERO,
     )
 
 

@@ -4,78 +4,25 @@ Every rule here is read from the comments of `protos/qkv/v1/attention.proto`; of
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.core import Alignment, AxisOrder, EmptyRow, LogBase, MaskPolarity, Problem, SoftmaxAxis
+from qkv_server.core import AxisOrder, EmptyRow, LogBase, Problem, SoftmaxAxis
 from qkv_server.core.problem import Array
 
-Vector = list[float]
-Rows = list[list[list[Vector]]]  # [batch row][head][position]
-
-
-@dataclass(frozen=True)
-class _Operands:
-    """Vectors after projection: keys and values with the cache before them and the extra ones after."""
-
-    queries: Rows
-    keys: Rows
-    values: Rows
-    heads: int
-    kv_heads: int
-    length: int  # L
-    past: int  # P
-    new_keys: int  # S
-    extra_keys: int
-    head_size: int
-    value_size: int
-
-    @property
-    def given_keys(self) -> int:
-        return self.past + self.new_keys
+from .second_biases import distance_bias, mask_bias
+from .second_operands import Operands, dot, linear, operands_of
+from .second_positions import place, valid_keys
+from .second_rotary import Rows, Vector
 
 
 def evaluate(problem: Problem) -> dict[str, Array]:
     """The output and every quantity, in float64, by their names in the answer."""
-    operands = _operands(problem)
+    operands = operands_of(problem)
     visible = _visible(problem, operands)
-    batch, all_keys = len(operands.queries), operands.given_keys + operands.extra_keys
-    pairs = (batch, operands.heads, operands.length, all_keys)
-    scores, capped, masked, weights = (np.zeros(pairs) for _ in range(4))
-    per_head = np.zeros((batch, operands.heads, operands.length, operands.value_size))
-    over_keys = problem.scoring.softmax_axis is SoftmaxAxis.KEYS
-    log_sum_exp = np.zeros((batch, operands.heads, operands.length if over_keys else all_keys))
-    scale = problem.scoring.scale
-    if scale is None:
-        scale = 1 / math.sqrt(operands.head_size)
-    softcap = problem.scoring.softcap
-    for b, h, i, j in np.ndindex(pairs):
-        key = operands.keys[b][h * operands.kv_heads // operands.heads][j]
-        score = scale * _dot(operands.queries[b][h][i], key)
-        scores[b, h, i, j] = score
-        capped[b, h, i, j] = softcap * math.tanh(score / softcap) if softcap else score
-        hidden = not visible[b, h, i, j]
-        masked[b, h, i, j] = -math.inf if hidden else capped[b, h, i, j] + _bias(problem, (b, h, i, j))
-    for b in range(batch):
-        for h in range(operands.heads):
-            if over_keys:
-                for i in range(operands.length):
-                    weights[b, h, i], log_sum_exp[b, h, i] = _softmax(masked[b, h, i].tolist())
-                    if not visible[b, h, i].any() and i < _valid(problem.visibility.query_lengths, b, operands.length):
-                        weights[b, h, i] = _empty_row(problem, operands, b)
-            else:
-                for j in range(all_keys):
-                    weights[b, h, :, j], log_sum_exp[b, h, j] = _softmax(masked[b, h, :, j].tolist())
-            values = operands.values[b][h * operands.kv_heads // operands.heads]
-            for i in range(operands.length):
-                for feature in range(operands.value_size):
-                    column = [row[feature] for row in values]
-                    per_head[b, h, i, feature] = _dot(weights[b, h, i].tolist(), column)
-                if problem.visibility.empty_row is EmptyRow.NAN and not visible[b, h, i].any():
-                    per_head[b, h, i] = 0 if _is_padding(problem, operands, b, i) else math.nan
+    scores, capped, masked = _scores(problem, operands, visible)
+    weights, log_sum_exp = _weights(problem, operands, visible, masked)
     quantities = {
         "scores": scores,
         "capped_scores": capped,
@@ -89,188 +36,149 @@ def evaluate(problem: Problem) -> dict[str, Array]:
     if problem.query.ndim == 2:
         quantities = {name: array[0] if problem.multi_head.heads else array[0, 0] for name, array in quantities.items()}
         averaged = averaged[0]
-    return {"output": _output(problem, operands, per_head), "averaged_weights": averaged, **quantities}
+    output = _output(problem, operands, _weighted_values(problem, operands, visible, weights))
+    return {"output": output, "averaged_weights": averaged, **quantities}
 
 
 def visible_pairs(problem: Problem) -> npt.NDArray[np.bool_]:
     """Which pairs are visible: (B, Hq, L, T and the extra keys)."""
-    return _visible(problem, _operands(problem))
+    return _visible(problem, operands_of(problem))
 
 
-def _operands(problem: Problem) -> _Operands:
-    heads = problem.multi_head
-    key = problem.query if problem.key is None else problem.key
-    value = key if problem.value is None else problem.value
-    axis = {AxisOrder.HEADS_FIRST: 1, AxisOrder.SEQUENCE_FIRST: 2}[heads.axis_order]
-    rank_4 = problem.query.ndim == 4
-    count = problem.query.shape[axis] if rank_4 else heads.heads or 1
-    kv_count = key.shape[axis] if rank_4 else heads.kv_heads or count
-    new_keys = key.shape[3 - axis] if rank_4 else key.shape[-2]
-    queries = _rows(problem.query, heads.query_weight, heads.query_bias, count, heads.axis_order)
-    keys = _rows(key, heads.key_weight, heads.key_bias, kv_count, heads.axis_order)
-    values = _rows(value, heads.value_weight, heads.value_bias, kv_count, heads.axis_order)
-    sizes = [_head_size(key, heads.key_weight, kv_count), _head_size(value, heads.value_weight, kv_count)]
-    extended = []
-    for rows, past, extra, size in zip(
-        (keys, values),
-        (problem.past_key, problem.past_value),
-        (heads.extra_key, heads.extra_value),
-        sizes,
-        strict=True,
-    ):
-        cached = (
-            None if past is None else past.reshape(len(rows), kv_count, past.shape[-2], size).astype(float).tolist()
-        )
-        learned = None if extra is None else extra.astype(float).ravel().tolist()
-        extended.append(
-            [
-                [
-                    (cached[b][g] if cached is not None else [])
-                    + head
-                    + ([learned[g * size : (g + 1) * size]] if learned is not None else [])
-                    + ([[0.0] * size] if heads.add_zero_attention else [])
-                    for g, head in enumerate(row)
-                ]
-                for b, row in enumerate(rows)
-            ]
-        )
-    return _Operands(
-        queries=queries,
-        keys=extended[0],
-        values=extended[1],
-        heads=count,
-        kv_heads=kv_count,
-        length=problem.query.shape[3 - axis] if rank_4 else problem.query.shape[-2],
-        past=0 if problem.past_key is None else problem.past_key.shape[-2],
-        new_keys=new_keys,
-        extra_keys=(heads.extra_key is not None) + heads.add_zero_attention,
-        head_size=sizes[0],
-        value_size=sizes[1],
-    )
-
-
-def _head_size(x: Array, weight: Array | None, heads: int) -> int:
-    if x.ndim == 4:
-        size: int = x.shape[3]
-        return size
-    features: int = x.shape[-1] if weight is None else weight.shape[0]
-    return features // heads
-
-
-def _rows(x: Array, weight: Array | None, bias: Array | None, heads: int, order: AxisOrder) -> Rows:
-    """The vectors of each batch row, head and position."""
-    if x.ndim == 4:
-        per_batch: Rows = x.astype(float).tolist()
-        if order is AxisOrder.HEADS_FIRST:
-            return per_batch
-        return [[[position[h] for position in row] for h in range(heads)] for row in per_batch]
-    size = _head_size(x, weight, heads)
-    batch = [x] if x.ndim == 2 else list(x)
-    projected = [[_linear(vector, weight, bias) for vector in row.astype(float).tolist()] for row in batch]
-    return [[[vector[h * size : (h + 1) * size] for vector in row] for h in range(heads)] for row in projected]
-
-
-def _linear(x: Vector, weight: Array | None, bias: Array | None) -> Vector:
-    """The linear map x·Wᵀ + b."""
-    y = x if weight is None else [_dot(x, row) for row in weight.astype(float).tolist()]
-    return y if bias is None else [a + float(b) for a, b in zip(y, bias, strict=True)]
-
-
-def _visible(problem: Problem, operands: _Operands) -> npt.NDArray[np.bool_]:
-    visibility = problem.visibility
-    all_keys = operands.given_keys + operands.extra_keys
-    visible = np.zeros((len(operands.queries), operands.heads, operands.length, all_keys), np.bool_)
+def _visible(problem: Problem, operands: Operands) -> npt.NDArray[np.bool_]:
+    visible = np.zeros((operands.lengths.batch, operands.heads, operands.lengths.queries, operands.all_keys), np.bool_)
     for b, h, i, j in np.ndindex(visible.shape):
-        if _is_padding(problem, operands, b, i):
-            continue
-        valid_keys = operands.past + _valid(visibility.key_lengths, b, operands.new_keys)
-        if visibility.alignment is Alignment.BOTTOM_RIGHT:
-            from_the_end = _valid(visibility.query_lengths, b, operands.length) - 1 - i
-            position = valid_keys - 1 - from_the_end
-        else:
-            position = operands.past + i
-        left, right = visibility.window_left, visibility.window_right
-        visible[b, h, i, j] = j >= operands.given_keys or (
-            j < valid_keys
-            and (not visibility.causal or j <= position)
-            and (left is None or j >= position - left)
-            and (right is None or j <= position + right)
-            and _bias(problem, (b, h, i, j)) > -math.inf
-        )
+        if not place(problem, operands.lengths, b, i).is_padding:
+            visible[b, h, i, j] = j >= operands.lengths.keys or _sees(problem, operands, (b, h, i, j))
     return visible
 
 
-def _bias(problem: Problem, pair: tuple[int, ...]) -> float:
-    """What the mask adds to a pair: −inf hides."""
-    mask = problem.visibility.mask
-    given_keys = _operand_keys(problem)
-    if mask is None or pair[-1] >= given_keys:
+def _sees(problem: Problem, operands: Operands, pair: tuple[int, int, int, int]) -> bool:
+    """Whether a query that is no padding may see a given key."""
+    visibility, (b, _, i, j) = problem.visibility, pair
+    at = place(problem, operands.lengths, b, i)
+    left, right, chunk = visibility.window_left, visibility.window_right, visibility.chunk_size
+    return (
+        j in at.keys
+        and (not visibility.causal or at.distance(j) <= 0)
+        and (left is None or at.distance(j) >= -left)
+        and (right is None or at.distance(j) <= right)
+        and (not chunk or (j - at.keys.start) // chunk == at.position // chunk)
+        and _block_allows(problem, pair)
+        and mask_bias(visibility, operands.lengths, pair) > -math.inf
+    )
+
+
+def _block_allows(problem: Problem, pair: tuple[int, int, int, int]) -> bool:
+    """Whether the block map allows a pair of a query and a given key."""
+    visibility, (b, h, i, j) = problem.visibility, pair
+    if visibility.block_map is None:
+        return True
+    queries, keys = visibility.query_block_size, visibility.key_block_size or visibility.query_block_size
+    leading = visibility.block_map.shape[:-2]
+    row = tuple(0 if size == 1 else index for size, index in zip(leading, (b, h)[2 - len(leading) :], strict=True))
+    return bool(visibility.block_map[(*row, i // queries, j // keys)])
+
+
+def _scores(problem: Problem, operands: Operands, visible: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """The scores of every pair: scaled, capped, and with everything that is added or hidden."""
+    scores, capped, masked = (np.zeros(visible.shape) for _ in range(3))
+    scale, softcap = problem.scoring.scale, problem.scoring.softcap
+    if scale is None:
+        scale = 1 / math.sqrt(operands.head_size)
+    for b, h, i, j in np.ndindex(visible.shape):
+        key = operands.keys[b][h * operands.kv_heads // operands.heads][j]
+        score = scale * dot(operands.queries[b][h][i], key)
+        scores[b, h, i, j] = score
+        capped[b, h, i, j] = softcap * math.tanh(score / softcap) if softcap else score
+        masked[b, h, i, j] = -math.inf
+        if visible[b, h, i, j]:
+            masked[b, h, i, j] = capped[b, h, i, j] + _added(problem, operands, (b, h, i, j))
+    return scores, capped, masked
+
+
+def _added(problem: Problem, operands: Operands, pair: tuple[int, int, int, int]) -> float:
+    """What is added to the capped score of a visible pair; nothing to that of an extra key."""
+    b, _, i, j = pair
+    if j >= operands.lengths.keys:
         return 0.0
-    if pair[-1] >= mask.shape[-1]:
-        return -math.inf
-    place = tuple(0 if size == 1 else index for size, index in zip(mask.shape, pair[-mask.ndim :], strict=True))
-    if mask.dtype == np.bool_:
-        attends = bool(mask[place]) is (problem.visibility.mask_polarity is MaskPolarity.TRUE_ATTENDS)
-        return 0.0 if attends else -math.inf
-    return float(mask[place])
+    at = place(problem, operands.lengths, b, i)
+    by_distance = distance_bias(problem, at, operands.heads, pair)
+    return by_distance + mask_bias(problem.visibility, operands.lengths, pair)
 
 
-def _operand_keys(problem: Problem) -> int:
-    """T, from the shapes alone."""
-    key = problem.query if problem.key is None else problem.key
-    heads_first = problem.multi_head.axis_order is AxisOrder.HEADS_FIRST
-    axis = 2 if key.ndim == 4 and heads_first else 1 if key.ndim == 4 else -2
-    keys: int = key.shape[axis] + (0 if problem.past_key is None else problem.past_key.shape[-2])
-    return keys
+def _weights(
+    problem: Problem, operands: Operands, visible: npt.NDArray[np.bool_], masked: Array
+) -> tuple[Array, Array]:
+    """The weights, and the natural log-sum-exp along the axis of the softmax."""
+    batch, heads, queries, all_keys = visible.shape
+    weights = np.zeros(visible.shape)
+    if problem.scoring.softmax_axis is SoftmaxAxis.QUERIES:
+        log_sum_exp = np.zeros((batch, heads, all_keys))
+        for b, h, j in np.ndindex(log_sum_exp.shape):
+            weights[b, h, :, j], log_sum_exp[b, h, j] = _softmax(masked[b, h, :, j].tolist(), -math.inf)
+        return weights, log_sum_exp
+    log_sum_exp = np.full((batch, heads, queries), -math.inf)
+    sinks = problem.scoring.sinks
+    for b, h, i in np.ndindex(log_sum_exp.shape):
+        if place(problem, operands.lengths, b, i).is_padding:
+            continue
+        if sinks is None and not visible[b, h, i].any():
+            weights[b, h, i] = _empty_row(problem, operands, b)
+            continue
+        sink = -math.inf if sinks is None else float(sinks[h])
+        weights[b, h, i], log_sum_exp[b, h, i] = _softmax(masked[b, h, i].tolist(), sink)
+    return weights, log_sum_exp
 
 
-def _is_padding(problem: Problem, operands: _Operands, b: int, i: int) -> bool:
-    return i >= _valid(problem.visibility.query_lengths, b, operands.length)
-
-
-def _valid(lengths: Sequence[int], b: int, everything: int) -> int:
-    return lengths[b] if len(lengths) else everything
-
-
-def _softmax(masked: Vector) -> tuple[Vector, float]:
-    """The weights and the natural logarithm of the sum of exponentials; 0 and −inf where nothing is visible."""
-    largest = max(masked, default=-math.inf)
+def _softmax(masked: Vector, sink: float) -> tuple[Vector, float]:
+    """The weights and the natural logarithm of the sum of exponentials; 0 and −inf where there is nothing to sum."""
+    largest = max([*masked, sink])
     if largest == -math.inf:
         return [0.0] * len(masked), -math.inf
     exponentials = [math.exp(score - largest) for score in masked]
-    total = math.fsum(exponentials)
+    total = math.fsum([*exponentials, math.exp(sink - largest)])
     return [exponential / total for exponential in exponentials], largest + math.log(total)
 
 
-def _empty_row(problem: Problem, operands: _Operands, b: int) -> Vector:
+def _empty_row(problem: Problem, operands: Operands, b: int) -> Vector:
     """The weights of a query that may see no key."""
-    all_keys = operands.given_keys + operands.extra_keys
     if problem.visibility.empty_row is EmptyRow.NAN:
-        return [math.nan] * all_keys
+        return [math.nan] * operands.all_keys
     if problem.visibility.empty_row is EmptyRow.ZERO:
-        return [0.0] * all_keys
-    valid = operands.past + _valid(problem.visibility.key_lengths, b, operands.new_keys)
-    return [1 / valid if j < valid else 0.0 for j in range(all_keys)]
+        return [0.0] * operands.all_keys
+    valid = valid_keys(problem, operands.lengths, b)
+    return [1 / valid if j < valid else 0.0 for j in range(operands.all_keys)]
 
 
-def _dot(a: Vector, b: Vector) -> float:
-    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+def _weighted_values(problem: Problem, operands: Operands, visible: npt.NDArray[np.bool_], weights: Array) -> Array:
+    """Weights·V of each head: (B, Hq, L, Dv)."""
+    per_head = np.zeros((*visible.shape[:3], operands.value_size))
+    for b, h, i in np.ndindex(visible.shape[:3]):
+        values = operands.values[b][h * operands.kv_heads // operands.heads]
+        for feature in range(operands.value_size):
+            per_head[b, h, i, feature] = dot(weights[b, h, i].tolist(), [value[feature] for value in values])
+        empty = problem.scoring.sinks is None and not visible[b, h, i].any()
+        if empty and problem.visibility.empty_row is EmptyRow.NAN:  # also where there is no key whose weight says it
+            per_head[b, h, i] = 0 if place(problem, operands.lengths, b, i).is_padding else math.nan
+    return per_head
 
 
-def _without_extras(rows: Rows, operands: _Operands, size: int) -> Array:
+def _without_extras(rows: Rows, operands: Operands, size: int) -> Array:
     """(B, Hkv, T, D)."""
-    shape = (len(rows), operands.kv_heads, operands.given_keys, size)
-    return np.array([[head[: operands.given_keys] for head in row] for row in rows], float).reshape(shape)
+    keys = operands.lengths.keys
+    shape = (len(rows), operands.kv_heads, keys, size)
+    return np.array([[head[:keys] for head in row] for row in rows], float).reshape(shape)
 
 
-def _output(problem: Problem, operands: _Operands, per_head: Array) -> Array:
+def _output(problem: Problem, operands: Operands, per_head: Array) -> Array:
     """(B, Hq, L, Dv) in the layout of the query, projected; padding is answered with 0."""
     if problem.query.ndim == 4:
         return per_head if problem.multi_head.axis_order is AxisOrder.HEADS_FIRST else per_head.transpose(0, 2, 1, 3)
     weight, bias = problem.multi_head.output_weight, problem.multi_head.output_bias
     features = operands.heads * operands.value_size if weight is None else weight.shape[0]
-    output = np.zeros((len(per_head), operands.length, features))
+    output = np.zeros((operands.lengths.batch, operands.lengths.queries, features))
     for b, i in np.ndindex(output.shape[:2]):
-        if not _is_padding(problem, operands, b, i):
-            output[b, i] = _linear(per_head[b, :, i].ravel().tolist(), weight, bias)
+        if not place(problem, operands.lengths, b, i).is_padding:
+            output[b, i] = linear(per_head[b, :, i].ravel().tolist(), weight, bias)
     return output[0] if problem.query.ndim == 2 else output

@@ -1,8 +1,8 @@
 """Whatever the core is asked, it answers or names what is wrong: never another error, never a warning."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkv_server.core import (
+    Alibi,
     Alignment,
     AxisOrder,
+    DynamicNtkScaling,
     EmptyRow,
     InvalidProblemError,
+    LinearScaling,
+    Llama3Scaling,
     LogBase,
+    LongRopeScaling,
     MaskPolarity,
     MultiHead,
     Path,
     Problem,
     Quantity,
+    RelativeBias,
+    Rotary,
+    RotaryPairing,
     Scoring,
     SoftmaxAxis,
     Visibility,
+    YarnScaling,
     answer_bytes,
     attention,
     check,
@@ -33,7 +42,8 @@ from qkv_server.core import (
 )
 from qkv_server.core.problem import Array
 
-from .problems import DTYPES, DType, problems
+from .arrays import DTYPES, DType
+from .problems import problems
 
 ANY_DTYPE: tuple[DType, ...] = (*DTYPES, *map(np.dtype, ("bool", "int64", "uint8", "complex64", ">f4", "U1", "O")))
 NUMBERS = (0.0, -0.0, 1.0, -2.5, 1e-45, 3e38, -1e300, np.nan, np.inf, -np.inf)
@@ -53,6 +63,32 @@ def arrays(draw: st.DrawFn, dtypes: Sequence[DType] = ANY_DTYPE) -> Array:
 
 MAYBE_ARRAY = st.none() | arrays()
 LENGTHS = st.lists(INTEGERS, max_size=3).map(tuple)
+FACTORS = st.lists(FLOATS, max_size=3).map(tuple)
+SCALINGS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
+    LinearScaling: {"factor": FLOATS},
+    DynamicNtkScaling: {"factor": FLOATS, "original_length": INTEGERS},
+    YarnScaling: {
+        "factor": FLOATS,
+        "original_length": INTEGERS,
+        "beta_fast": FLOATS,
+        "beta_slow": FLOATS,
+        "attention_factor": st.none() | FLOATS,
+        "truncate": st.none() | st.booleans(),
+    },
+    LongRopeScaling: {
+        "short_factors": FACTORS,
+        "long_factors": FACTORS,
+        "original_length": INTEGERS,
+        "factor": FLOATS,
+        "attention_factor": st.none() | FLOATS,
+    },
+    Llama3Scaling: {
+        "factor": FLOATS,
+        "low_frequency_factor": FLOATS,
+        "high_frequency_factor": FLOATS,
+        "original_length": INTEGERS,
+    },
+}
 OPTIONS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     Problem: dict.fromkeys(("key", "value", "past_key", "past_value"), MAYBE_ARRAY)
     | {
@@ -83,6 +119,12 @@ OPTIONS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "key_lengths": LENGTHS,
         "query_lengths": LENGTHS,
         "empty_row": st.sampled_from(EmptyRow),
+        "chunk_size": INTEGERS,
+        "cumulative_query_lengths": LENGTHS,
+        "cumulative_key_lengths": LENGTHS,
+        "block_map": MAYBE_ARRAY,
+        "query_block_size": INTEGERS,
+        "key_block_size": INTEGERS,
     },
     Scoring: {
         "scale": st.none() | FLOATS,
@@ -90,7 +132,25 @@ OPTIONS: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "softmax_axis": st.sampled_from(SoftmaxAxis),
         "log_base": st.sampled_from(LogBase),
         "softmax_precision": st.none() | st.sampled_from(ANY_DTYPE),
+        "sinks": MAYBE_ARRAY,
     },
+    Alibi: {"slopes": MAYBE_ARRAY},
+    RelativeBias: {"table": arrays(), "bidirectional": st.booleans(), "max_distance": INTEGERS},
+    Rotary: {
+        "base": FLOATS,
+        "rotary_size": INTEGERS,
+        "pairing": st.sampled_from(RotaryPairing),
+        "query_positions": MAYBE_ARRAY,
+        "key_positions": MAYBE_ARRAY,
+        "sequence_length": INTEGERS,
+    },
+    **SCALINGS,
+}
+PARTS: dict[str, tuple[type, ...]] = {  # what may be left out, and is fuzzed by its own fields
+    "scoring.alibi": (Alibi,),
+    "scoring.relative_bias": (RelativeBias,),
+    "rotary": (Rotary,),
+    "rotary.scaling": tuple(SCALINGS),
 }
 
 
@@ -100,15 +160,38 @@ def some_of(draw: st.DrawFn, owner: type, most: int) -> dict[str, Any]:
     return {name: draw(OPTIONS[owner][name]) for name in names}
 
 
+def maybe_part(draw: st.DrawFn, path: str, **nested: Any) -> Any:
+    """A part with any values for all its fields but the nested ones, or none."""
+    owner = draw(st.sampled_from((None, *PARTS[path])))
+    if owner is None:
+        return None
+    return owner(**{name: draw(strategy) for name, strategy in OPTIONS[owner].items()}, **nested)
+
+
+def spoiled_part(draw: st.DrawFn, part: Any) -> Any:
+    """The part, if there is one, in which a field was replaced by anything."""
+    return None if part is None else replace(part, **some_of(draw, type(part), 1))
+
+
 @st.composite
 def spoiled(draw: st.DrawFn, valid: st.SearchStrategy[Problem]) -> Problem:
     """A valid problem in which a few fields were replaced by anything."""
     problem = draw(valid)
+    scoring = replace(
+        problem.scoring,
+        alibi=spoiled_part(draw, problem.scoring.alibi),
+        relative_bias=spoiled_part(draw, problem.scoring.relative_bias),
+        **some_of(draw, Scoring, 1),
+    )
+    rotary: Rotary | None = spoiled_part(draw, problem.rotary)
+    if rotary is not None:
+        rotary = replace(rotary, scaling=spoiled_part(draw, rotary.scaling))
     return replace(
         problem,
         multi_head=replace(problem.multi_head, **some_of(draw, MultiHead, 2)),
         visibility=replace(problem.visibility, **some_of(draw, Visibility, 2)),
-        scoring=replace(problem.scoring, **some_of(draw, Scoring, 1)),
+        scoring=scoring,
+        rotary=rotary,
         **some_of(draw, Problem, 1),
     )
 
@@ -120,7 +203,12 @@ def anything(draw: st.DrawFn) -> Problem:
         **{"query": draw(arrays())} | some_of(draw, Problem, 4),
         multi_head=MultiHead(**some_of(draw, MultiHead, 4)),
         visibility=Visibility(**some_of(draw, Visibility, 4)),
-        scoring=Scoring(**some_of(draw, Scoring, 2)),
+        scoring=Scoring(
+            **some_of(draw, Scoring, 2),
+            alibi=maybe_part(draw, "scoring.alibi"),
+            relative_bias=maybe_part(draw, "scoring.relative_bias"),
+        ),
+        rotary=maybe_part(draw, "rotary", scaling=maybe_part(draw, "rotary.scaling")),
     )
 
 
@@ -138,47 +226,56 @@ def assert_answered_or_refused(problem: Problem) -> None:
     assert working_bytes(problem, dimensions) >= answer_bytes(problem, dimensions) >= answer.output.nbytes
 
 
-PATHS = set(OPTIONS[Problem]) | {
-    f"{prefix}.{name}"
-    for prefix, owner in (("multi_head", MultiHead), ("visibility", Visibility), ("scoring", Scoring))
-    for name in OPTIONS[owner]
+PREFIXES: dict[type, str] = {
+    Problem: "",
+    MultiHead: "multi_head.",
+    Visibility: "visibility.",
+    Scoring: "scoring.",
+    Alibi: "scoring.alibi.",
+    RelativeBias: "scoring.relative_bias.",
+    Rotary: "rotary.",
+    LinearScaling: "rotary.linear.",
+    DynamicNtkScaling: "rotary.dynamic_ntk.",
+    YarnScaling: "rotary.yarn.",
+    LongRopeScaling: "rotary.longrope.",
+    Llama3Scaling: "rotary.llama3.",
 }
+PATHS = {PREFIXES[owner] + name for owner, strategies in OPTIONS.items() for name in strategies}
 
 
 def test_every_field_is_fuzzed() -> None:
     """A field that is added to the problem must be added here."""
-    parts = {"multi_head", "visibility", "scoring"}
+    parts = {"multi_head", "visibility", "scoring", *(path.rpartition(".")[2] for path in PARTS)}
     for owner, strategies in OPTIONS.items():
         assert {field.name for field in fields(owner)} - parts == set(strategies)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(problem=anything())
 def test_anything_is_answered_or_refused(problem: Problem) -> None:
     """Random fields of every type, shape and value raise InvalidProblemError, naming fields, or nothing."""
     assert_answered_or_refused(problem)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(problem=spoiled(problems(dtypes=DTYPES)))
 def test_a_spoiled_problem_is_answered_or_refused(problem: Problem) -> None:
     """A valid problem in which a few fields are replaced by anything raises InvalidProblemError or is answered."""
     assert_answered_or_refused(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problem=spoiled(problems(dtypes=DTYPES)))
 def test_a_question_is_never_changed(problem: Problem) -> None:
     """Neither checking nor answering writes into the arrays that were sent."""
-    owners = (problem, problem.multi_head, problem.visibility)
-    sent = [array for owner in owners for name in OPTIONS[type(owner)] if is_array(array := getattr(owner, name))]
+    sent = list(arrays_in(problem))
     before = [array.tobytes() for array in sent]
     with contextlib.suppress(InvalidProblemError):
         attention(problem)
     assert [array.tobytes() for array in sent] == before
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problem=spoiled(problems(dtypes=DTYPES)))
 def test_options_alone_are_refused_as_with_their_arrays(problem: Problem) -> None:
     """What is wrong whatever the shapes are is also wrong of the whole problem: no right problem is refused early."""
@@ -207,5 +304,10 @@ def fields_refused(checking: Callable[[Problem], object], problem: Problem) -> s
     return set()
 
 
-def is_array(thing: object) -> bool:
-    return isinstance(thing, np.ndarray)
+def arrays_in(thing: object) -> Iterator[Array]:
+    """Every array of a problem, however deep."""
+    if isinstance(thing, np.ndarray):
+        yield thing
+    elif is_dataclass(thing):
+        for field in fields(thing):
+            yield from arrays_in(getattr(thing, field.name))

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from qkv_server.core import (
     Alignment,
     Answer,
     AxisOrder,
     EmptyRow,
+    Gradients,
     MaskPolarity,
     Problem,
     Quantity,
@@ -20,15 +22,22 @@ from qkv_server.core import (
     SoftmaxAxis,
     Visibility,
     attention,
+    differentiate,
 )
 from qkv_server.core.problem import Array
 
-from .problems import FLOAT32, FLOAT64, DType, problems
+from .arrays import FLOAT32, FLOAT64, DType
+from .paths import possible_paths
+from .problems import problems
 from .second_formula import visible_pairs
+
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 BATCH, HEADS, KV_HEADS, QUERIES, PAST, NEW_KEYS, HEAD_SIZE, VALUE_SIZE = 2, 4, 2, 3, 2, 5, 3, 2
 KEYS = PAST + NEW_KEYS
 OPERANDS = ("query", "key", "value", "past_key", "past_value")
+GRADIENTS = ("d_query", "d_key", "d_value", "d_mask", "d_sinks")
+WILD = (np.nan, np.inf, -np.inf)
 AFTER_HIDING = (Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS, Quantity.MASKED_SCORES, Quantity.LOG_SUM_EXP)
 
 
@@ -37,8 +46,8 @@ class Hiding:
     """A way of hiding, and what it hides: the keys of each batch row that no query sees, and the padding queries."""
 
     visibility: Visibility
-    hidden_keys: tuple[tuple[int, ...], tuple[int, ...]]
-    hidden_queries: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    hidden_keys: tuple[tuple[int, ...], ...]
+    hidden_queries: tuple[tuple[int, ...], ...] = ((), ())
     past: bool = field(default=True, kw_only=True)
 
 
@@ -72,24 +81,46 @@ HIDING = {
         ((0, 1, 2, 3, 4), (3, 4)),
         past=False,
     ),
+    "chunks": Hiding(Visibility(chunk_size=4, alignment=Alignment.BOTTOM_RIGHT), ((0, 1, 2, 3), (0, 1, 2, 3))),
+    "segments": Hiding(
+        Visibility(cumulative_query_lengths=(0, 2, 2, 3), cumulative_key_lengths=(0, 1, 4, 5)),
+        ((1, 2, 3),),
+        ((),),
+        past=False,
+    ),
+    "blocks": Hiding(
+        Visibility(
+            block_map=np.array([[True, False, True], [True, False, False]]), query_block_size=2, key_block_size=3
+        ),
+        ((3, 4, 5), (3, 4, 5)),
+    ),
+    "blocks of each batch row": Hiding(
+        Visibility(block_map=np.array([[[[True, False]]], [[[False, True]]]]), query_block_size=4),
+        ((4, 5, 6), (0, 1, 2, 3)),
+    ),
 }
 
 
-def a_problem(dtype: DType, *, past: bool, softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS) -> Problem:
+def a_problem(dtype: DType, *, past: bool, softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS, batch: int = BATCH) -> Problem:
     numbers = np.random.default_rng(20)
 
     def normal(*shape: int) -> Array:
         return numbers.standard_normal(shape).astype(dtype)
 
     return Problem(
-        query=normal(BATCH, HEADS, QUERIES, HEAD_SIZE),
-        key=normal(BATCH, KV_HEADS, NEW_KEYS, HEAD_SIZE),
-        value=normal(BATCH, KV_HEADS, NEW_KEYS, VALUE_SIZE),
-        past_key=normal(BATCH, KV_HEADS, PAST, HEAD_SIZE) if past else None,
-        past_value=normal(BATCH, KV_HEADS, PAST, VALUE_SIZE) if past else None,
+        query=normal(batch, HEADS, QUERIES, HEAD_SIZE),
+        key=normal(batch, KV_HEADS, NEW_KEYS, HEAD_SIZE),
+        value=normal(batch, KV_HEADS, NEW_KEYS, VALUE_SIZE),
+        past_key=normal(batch, KV_HEADS, PAST, HEAD_SIZE) if past else None,
+        past_value=normal(batch, KV_HEADS, PAST, VALUE_SIZE) if past else None,
         scoring=Scoring(softmax_axis=softmax_axis),
         outputs=frozenset(AFTER_HIDING),
     )
+
+
+def assert_same_gradients(actual: Gradients, expected: Gradients) -> None:
+    for name in GRADIENTS:
+        np.testing.assert_equal(getattr(actual, name), getattr(expected, name), strict=True)
 
 
 def assert_same_answers(actual: Answer, expected: Answer) -> None:
@@ -97,37 +128,87 @@ def assert_same_answers(actual: Answer, expected: Answer) -> None:
         np.testing.assert_array_equal(getattr(actual, name), getattr(expected, name), strict=True)
 
 
+def with_hidden(problem: Problem, hiding: Hiding, number: float) -> dict[str, Any]:
+    """The operands, with a number in every key and value that no query sees, and in every query that is padding."""
+    past = PAST if hiding.past else 0
+    planted: dict[str, Any] = {name: array.copy() for name in OPERANDS if (array := getattr(problem, name)) is not None}
+    for row, (keys, queries) in enumerate(zip(hiding.hidden_keys, hiding.hidden_queries, strict=True)):
+        planted["query"][row][:, list(queries)] = number
+        for name, position in itertools.product(("key", "value"), keys):
+            if position < past:
+                planted[f"past_{name}"][row][:, position] = number
+            else:
+                planted[name][row][:, position - past] = number
+    return planted
+
+
+def hiding_problem(hiding: Hiding, dtype: DType, softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS) -> Problem:
+    problem = a_problem(dtype, past=hiding.past, softmax_axis=softmax_axis, batch=len(hiding.hidden_keys))
+    return replace(problem, visibility=hiding.visibility)
+
+
 @pytest.mark.parametrize("dtype", [FLOAT64, FLOAT32], ids=lambda dtype: dtype.name)
 @pytest.mark.parametrize("softmax_axis", SoftmaxAxis)
 @pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING.keys())
 def test_hidden_keys_values_and_queries_are_never_read(hiding: Hiding, softmax_axis: SoftmaxAxis, dtype: DType) -> None:
-    """NaN or infinity where no query looks changes nothing, and would be noticed if it were seen."""
-    problem = replace(a_problem(dtype, past=hiding.past, softmax_axis=softmax_axis), visibility=hiding.visibility)
-    clean = attention(problem)
-    assert np.isfinite(clean.output).all()
-    past = PAST if hiding.past else 0
-    for number in (np.nan, np.inf, -np.inf):
-        planted: dict[str, Any] = {
-            name: array.copy() for name in OPERANDS if (array := getattr(problem, name)) is not None
-        }
-        for row, (keys, queries) in enumerate(zip(hiding.hidden_keys, hiding.hidden_queries, strict=True)):
-            planted["query"][row][:, list(queries)] = number
-            for name, position in itertools.product(("key", "value"), keys):
-                if position < past:
-                    planted[f"past_{name}"][row][:, position] = number
-                else:
-                    planted[name][row][:, position - past] = number
-        assert_same_answers(attention(replace(problem, **planted)), clean)
-        seen = attention(replace(problem, **planted, visibility=Visibility()))
-        assert not np.isfinite(seen.output).all()
+    """NaN or infinity where no query looks changes nothing on any path, and would be noticed if it were seen."""
+    problem = hiding_problem(hiding, dtype, softmax_axis)
+    for path in possible_paths(problem):
+        problem = replace(problem, path=path)
+        clean = attention(problem)
+        assert np.isfinite(clean.output).all()
+        for number in WILD:
+            planted = with_hidden(problem, hiding, number)
+            assert_same_answers(attention(replace(problem, **planted)), clean)
+            seen = attention(replace(problem, **planted, visibility=Visibility()))
+            assert not np.isfinite(seen.output).all()
 
 
-@settings(max_examples=200, deadline=None)
-@given(problem=problems())
-def test_hidden_positions_of_any_problem_are_never_read(problem: Problem) -> None:
-    """In any problem, NaN in the positions that no head of no query may see changes nothing."""
-    visibility = replace(problem.visibility, empty_row=EmptyRow.ZERO)  # the mean of all values reads hidden ones
-    problem = replace(problem, visibility=visibility)
+@pytest.mark.parametrize("softmax_axis", SoftmaxAxis)
+@pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING.keys())
+def test_gradients_never_read_what_is_hidden(hiding: Hiding, softmax_axis: SoftmaxAxis) -> None:
+    """NaN or infinity where no query looks changes no gradient on any path, nor does the gradient of padding rows."""
+    problem = hiding_problem(hiding, FLOAT64, softmax_axis)
+    d_output = np.random.default_rng(21).standard_normal((len(hiding.hidden_keys), HEADS, QUERIES, VALUE_SIZE))
+    for path in possible_paths(problem):
+        problem = replace(problem, path=path)
+        clean = differentiate(problem, d_output)
+        for number in WILD:
+            d_planted = d_output.copy()
+            for row, queries in enumerate(hiding.hidden_queries):
+                d_planted[row][:, list(queries)] = number
+            planted = replace(problem, **with_hidden(problem, hiding, number))
+            assert_same_gradients(differentiate(planted, d_planted), clean)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problem=problems(), data=st.data())
+def test_hidden_positions_of_any_problem_are_never_read(problem: Problem, data: st.DataObject) -> None:
+    """In any problem, NaN in the positions that no head of no query may see changes nothing on any path."""
+    problem = on_any_path(problem, data)
+    planted = replace(problem, **with_hidden_nan(problem))
+    assert_same_answers(attention(planted), attention(problem))
+
+
+@settings(max_examples=60, deadline=None)
+@given(problem=problems(), data=st.data())
+def test_gradients_of_any_problem_never_read_hidden_positions(problem: Problem, data: st.DataObject) -> None:
+    """In any problem, NaN in the positions that no head of no query may see changes no gradient on any path."""
+    problem = on_any_path(problem, data)
+    output = attention(problem).output
+    d_output = np.random.default_rng(data.draw(st.integers(0, 99))).standard_normal(output.shape)
+    planted = replace(problem, **with_hidden_nan(problem))
+    assert_same_gradients(differentiate(planted, d_output), differentiate(problem, d_output))
+
+
+def on_any_path(problem: Problem, data: st.DataObject) -> Problem:
+    """The problem on a path that can answer it, without means of all values, which read hidden ones."""
+    visibility = replace(problem.visibility, empty_row=EmptyRow.ZERO)
+    return replace(problem, visibility=visibility, path=data.draw(st.sampled_from(possible_paths(problem))))
+
+
+def with_hidden_nan(problem: Problem) -> dict[str, Any]:
+    """The operands, with NaN in the positions that no head of no query may see."""
     visible = visible_pairs(problem)
     past = 0 if problem.past_key is None else problem.past_key.shape[-2]
     extras = problem.multi_head.add_zero_attention + (problem.multi_head.extra_key is not None)
@@ -140,12 +221,11 @@ def test_hidden_positions_of_any_problem_are_never_read(problem: Problem) -> Non
     }
     if problem.key is not None:  # else the queries are keys too
         unseen["query"] = ~np.asarray(visible.any(axis=(1, 3)))
-    planted: dict[str, Any] = {
+    return {
         name: with_nan(problem, name, positions)
         for name, positions in unseen.items()
         if getattr(problem, name) is not None
     }
-    assert_same_answers(attention(replace(problem, **planted)), attention(problem))
 
 
 def with_nan(problem: Problem, name: str, positions: Array) -> Array:

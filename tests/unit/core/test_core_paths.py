@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkv_server.core import (
+    Alibi,
+    Alignment,
     Answer,
     Path,
     Problem,
@@ -18,27 +19,20 @@ from qkv_server.core import (
     Visibility,
     attention,
     check,
-    planner,
     solve,
     spread_over,
 )
 from qkv_server.core.planner import reference_only
 from qkv_server.core.problem import Array
 
-from .problems import FLOAT16, FLOAT32, FLOAT64, DType, problems
+from .arrays import FLOAT16, FLOAT32, FLOAT64, DType
+from .paths import FAST
+from .problems import problems
 
-FAST = (Path.BATCHED, Path.TILED, Path.DECODE)
+pytestmark = pytest.mark.usefixtures("small_tiles")
+
 ARRAYS = ("output", *(quantity.value for quantity in Quantity))
 TOLERANCES: dict[DType, float] = {FLOAT64: 1e-11, FLOAT32: 2e-5, FLOAT16: 2e-3}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_tiles() -> Any:
-    """Tiles of a few rows and keys, so that small problems have many of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, size in {"FEW_ROWS": 1, "TILE_KEYS": 2, "TILE_ROWS": 2, "DECODE_KEYS": 2, "DECODE_SPLIT": 4}.items():
-            patch.setattr(planner, name, size)
-        yield
 
 
 def sized_problems(dtype: DType) -> st.SearchStrategy[Problem]:
@@ -57,7 +51,7 @@ def assert_same_bits(actual: Answer, expected: Answer) -> None:
 
 @pytest.mark.parametrize("path", FAST)
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_path_agrees_with_the_reference(dtype: DType, path: Path, data: st.DataObject) -> None:
     """On random problems with all options, output and every quantity are those of the definition."""
@@ -77,7 +71,25 @@ def test_every_path_agrees_with_the_reference(dtype: DType, path: Path, data: st
 
 
 @pytest.mark.parametrize("path", FAST)
-@settings(max_examples=100, deadline=None)
+@pytest.mark.parametrize("cumulative_key_lengths", [(0, 2, 3, 4), (0, 0, 3, 4), (0, 1, 3, 4)])
+def test_segments_have_biases_by_their_own_positions(path: Path, cumulative_key_lengths: tuple[int, ...]) -> None:
+    """Biases by distance are right though only the first and the last query stand as in one sequence."""
+    problem = Problem(
+        query=normal(4, 3, seed=5),
+        key=normal(4, 3, seed=6),
+        visibility=Visibility(
+            alignment=Alignment.TOP_LEFT,
+            cumulative_query_lengths=(0, 1, 3, 4),
+            cumulative_key_lengths=cumulative_key_lengths,
+        ),
+        scoring=Scoring(alibi=Alibi()),
+    )
+    actual, expected = attention(replace(problem, path=path)), attention(replace(problem, path=Path.REFERENCE))
+    np.testing.assert_allclose(actual.output, expected.output, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", FAST)
+@settings(max_examples=40, deadline=None)
 @given(problem=sized_problems(FLOAT32), gain=st.sampled_from((1.0, 300.0)))
 def test_threads_change_no_bit(path: Path, problem: Problem, gain: float) -> None:
     """One thread or three, the bytes of the answer are the same."""
@@ -115,7 +127,7 @@ def test_a_batch_row_is_answered_as_alone(path: Path | None, gain: float, querie
 
 @pytest.mark.parametrize("path", [None, *FAST])
 @pytest.mark.parametrize("gain", [1.0, 30.0])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(queries=st.integers(1, 6), keys=st.integers(1, 9), more=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_appended_keys_change_no_row_that_does_not_see_them(
     path: Path | None, gain: float, queries: int, keys: int, more: int, seed: int
@@ -146,7 +158,7 @@ def test_appended_keys_change_no_row_that_does_not_see_them(
 
 
 @pytest.mark.parametrize("path", FAST)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problem=sized_problems(FLOAT64), wild=st.sampled_from((np.nan, np.inf, -np.inf)))
 def test_wild_values_reach_who_sees_them_and_nobody_else(path: Path, problem: Problem, wild: float) -> None:
     """NaN and infinities in a key and a value are answered exactly where the definition answers them."""

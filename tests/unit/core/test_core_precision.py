@@ -23,7 +23,8 @@ from qkv_server.core import (
 )
 from qkv_server.core.problem import Array
 
-from .problems import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, DType, problems
+from .arrays import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, DType
+from .problems import problems
 
 QUANTITIES = tuple(quantity.value for quantity in Quantity)
 HALVES = (FLOAT16, BFLOAT16)

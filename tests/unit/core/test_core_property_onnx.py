@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from qkv_server.core import Problem, attention
 
 from .agreement import assert_agrees, resolution
+from .arrays import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType
 from .onnx_oracle import onnx_answer, onnx_problems
-from .problems import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, DType
 
 
 def assert_agrees_with_onnx(problem: Problem, tolerance: float) -> None:
@@ -20,21 +20,21 @@ def assert_agrees_with_onnx(problem: Problem, tolerance: float) -> None:
         assert_agrees(actual, expected, tolerance=tolerance)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problem=onnx_problems())
 def test_float64_agrees_with_onnx(problem: Problem) -> None:
     """Whatever ONNX Attention can be asked in float64 is answered as its reference evaluator answers."""
     assert_agrees_with_onnx(problem, tolerance=2e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(problem=onnx_problems(dtype=FLOAT32))
 def test_float32_agrees_with_onnx(problem: Problem) -> None:
     """float32 is answered as ONNX answers in float64, to the rounding of float32 arithmetic."""
     assert_agrees_with_onnx(problem, tolerance=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(problem=onnx_problems(dtype=FLOAT32))
 def test_float32_agrees_with_onnx_in_float32(problem: Problem) -> None:
     """float32 is answered as ONNX answers in float32."""

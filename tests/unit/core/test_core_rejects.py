@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from qkv_server.core import (
+    Alibi,
     Alignment,
     AxisOrder,
+    DynamicNtkScaling,
     EmptyRow,
     InvalidProblemError,
+    LinearScaling,
+    LongRopeScaling,
     MultiHead,
     Problem,
+    RelativeBias,
+    Rotary,
     Scoring,
     SoftmaxAxis,
     Violation,
@@ -64,6 +70,14 @@ def seen(**parts: Any) -> Problem:
 
 def scored(**parts: Any) -> Problem:
     return rank_4(scoring=Scoring(**parts))
+
+
+def biased(**parts: Any) -> Problem:
+    return rank_4(scoring=Scoring(**parts), visibility=Visibility(alignment=TOP_LEFT))
+
+
+def turned(**parts: Any) -> Problem:
+    return rank_4(rotary=Rotary(**parts), visibility=Visibility(alignment=TOP_LEFT))
 
 
 CACHE = {"past_key": zeros(2, 2, 4, 2), "past_value": zeros(2, 2, 4, 3)}
@@ -236,6 +250,69 @@ WRONG: dict[str, tuple[Problem, set[str]]] = {
         Problem(query=zeros(3, 4, dtype="float32"), scoring=Scoring(softcap=1e-60)),
         {"scoring.softcap"},
     ),
+    "sinks of the key heads": (scored(sinks=zeros(2)), {"scoring.sinks"}),
+    "sinks over queries": (scored(sinks=zeros(4), softmax_axis=SoftmaxAxis.QUERIES), {"scoring.sinks"}),
+    "integer sinks": (scored(sinks=zeros(4, dtype="int64")), {"scoring.sinks"}),
+    # biases by distance
+    "slopes of the key heads": (biased(alibi=Alibi(slopes=zeros(2))), {"scoring.alibi.slopes"}),
+    "slopes of other batch rows": (biased(alibi=Alibi(slopes=zeros(1, 4))), {"scoring.alibi.slopes"}),
+    "table of the key heads": (biased(relative_bias=RelativeBias(table=zeros(8, 2))), {"scoring.relative_bias.table"}),
+    "table of one bucket": (biased(relative_bias=RelativeBias(table=zeros(1, 4))), {"scoring.relative_bias.table"}),
+    "odd table of two directions": (
+        biased(relative_bias=RelativeBias(table=zeros(9, 4), bidirectional=True)),
+        {"scoring.relative_bias.table"},
+    ),
+    "distances that all have buckets": (
+        biased(relative_bias=RelativeBias(table=zeros(8, 4), max_distance=4)),
+        {"scoring.relative_bias.max_distance"},
+    ),
+    # chunks, segments and blocks
+    "negative chunk": (seen(chunk_size=-1, alignment=TOP_LEFT), {"visibility.chunk_size"}),
+    "chunks without alignment": (seen(chunk_size=2), {"visibility.alignment"}),
+    "segments of two batch rows": (
+        seen(cumulative_query_lengths=(0, 3), cumulative_key_lengths=(0, 5)),
+        {"visibility.cumulative_query_lengths"},
+    ),
+    "segments that fall": (
+        rank_2(visibility=Visibility(cumulative_query_lengths=(0, 3, 2, 3), cumulative_key_lengths=(0, 1, 2, 5))),
+        {"visibility.cumulative_query_lengths"},
+    ),
+    "segments that end early": (
+        rank_2(visibility=Visibility(cumulative_query_lengths=(0, 3), cumulative_key_lengths=(0, 4))),
+        {"visibility.cumulative_key_lengths"},
+    ),
+    "segments of queries alone": (
+        rank_2(visibility=Visibility(cumulative_query_lengths=(0, 3))),
+        {"visibility.cumulative_key_lengths"},
+    ),
+    "segments of keys alone": (
+        rank_2(visibility=Visibility(cumulative_key_lengths=(0, 5))),
+        {"visibility.cumulative_query_lengths"},
+    ),
+    "more segments of keys": (
+        rank_2(visibility=Visibility(cumulative_query_lengths=(0, 3), cumulative_key_lengths=(0, 2, 5))),
+        {"visibility.cumulative_key_lengths"},
+    ),
+    "block map without a size": (seen(block_map=flags(1, 1)), {"visibility.query_block_size"}),
+    "block size without a map": (seen(query_block_size=2), {"visibility.block_map"}),
+    "block map of one column too few": (seen(block_map=flags(2, 2), query_block_size=2), {"visibility.block_map"}),
+    "block map of numbers": (seen(block_map=zeros(2, 3), query_block_size=2), {"visibility.block_map"}),
+    # rotary
+    "odd rotary size": (turned(rotary_size=1), {"rotary.rotary_size"}),
+    "rotary size beyond the head": (turned(rotary_size=4), {"rotary.rotary_size"}),
+    "negative base": (turned(base=-1.0), {"rotary.base"}),
+    "positions of the keys for queries": (turned(query_positions=np.arange(5)), {"rotary.query_positions"}),
+    "fractional positions": (turned(key_positions=zeros(5)), {"rotary.key_positions"}),
+    "dynamic scaling of one pair": (
+        turned(scaling=DynamicNtkScaling(factor=2.0, original_length=8)),
+        {"rotary.rotary_size"},
+    ),
+    "a factor below 1": (turned(scaling=LinearScaling(factor=0.5)), {"rotary.linear.factor"}),
+    "factors of too many pairs": (
+        turned(scaling=LongRopeScaling(short_factors=(1.0, 1.0), long_factors=(1.0,), original_length=8)),
+        {"rotary.longrope.short_factors"},
+    ),
+    "rotary without alignment": (rank_4(rotary=Rotary()), {"visibility.alignment"}),
     # several at once
     "many fields": (
         rank_4(

@@ -11,8 +11,8 @@ from qkv_server.core import InvalidProblemError, rotary_embedding, rotary_tables
 from qkv_server.core.problem import Array
 
 from .agreement import assert_agrees
+from .arrays import DTYPES, FLOAT64, DType, Numbers
 from .onnx_oracle import run_node
-from .problems import DTYPES, FLOAT64, DType, Numbers
 
 POSITIONS = 7
 

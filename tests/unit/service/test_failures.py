@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -45,9 +46,16 @@ def served(call: Callable[[str], Any]) -> Any:
     return asyncio.run(scenario())
 
 
-def refusal(address: str) -> qkv.CallError:
+ASK: dict[str, Callable[[qkv.Client], object]] = {  # by what computes it
+    "solve": lambda client: client.attention([[1.0, 2.0]]),
+    "merge": lambda client: client.merge([([[1.0, 2.0]], [0.0])]),
+    "solve_gradients": lambda client: client.differentiate([[1.0, 2.0]], [[1.0, 2.0]]),
+}
+
+
+def refusal(address: str, ask: Callable[[qkv.Client], object] = ASK["solve"]) -> qkv.CallError:
     with qkv.Client(address, retries=False) as client, pytest.raises(qkv.CallError) as refused:
-        client.attention([[1.0, 2.0]])
+        ask(client)
     return refused.value
 
 
@@ -111,6 +119,13 @@ def test_running_out_of_memory_in_the_arithmetic(monkeypatch: pytest.MonkeyPatch
     """A MemoryError of the core is RESOURCE_EXHAUSTED, OUT_OF_MEMORY, and no incident."""
     monkeypatch.setattr(core, "solve", failing(MemoryError()))
     assert_out_of_memory(served(refusal))
+
+
+@pytest.mark.parametrize("name", ["merge", "solve_gradients"])
+def test_running_out_of_memory_in_the_other_methods(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is one of merging, and of the gradients."""
+    monkeypatch.setattr(core, name, failing(MemoryError()))
+    assert_out_of_memory(served(partial(refusal, ask=ASK[name])))
 
 
 def test_running_out_of_memory_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:

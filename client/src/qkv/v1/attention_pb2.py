@@ -25,41 +25,69 @@ _sym_db = _symbol_database.Default()
 from qkv.v1 import tensor_pb2 as qkv_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16qkv/v1/attention.proto\x12\x06qkv.v1\x1a\x13qkv/v1/tensor.proto\"\xe7\x03\n\tMultiHead\x12\r\n\x05heads\x18\x01 \x01(\r\x12\x10\n\x08kv_heads\x18\x02 \x01(\r\x12%\n\naxis_order\x18\x03 \x01(\x0e\x32\x11.qkv.v1.AxisOrder\x12%\n\x0cquery_weight\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nkey_weight\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12%\n\x0cvalue_weight\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\routput_weight\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nquery_bias\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12!\n\x08key_bias\x18\t \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nvalue_bias\x18\n \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0boutput_bias\x18\x0b \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\"\n\textra_key\x18\x0c \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0b\x65xtra_value\x18\r \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1a\n\x12\x61\x64\x64_zero_attention\x18\x0e \x01(\x08\"\xb5\x02\n\nVisibility\x12\x1d\n\x04mask\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12+\n\rmask_polarity\x18\x02 \x01(\x0e\x32\x14.qkv.v1.MaskPolarity\x12\x0e\n\x06\x63\x61usal\x18\x03 \x01(\x08\x12$\n\talignment\x18\x04 \x01(\x0e\x32\x11.qkv.v1.Alignment\x12\x18\n\x0bwindow_left\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cwindow_right\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x0bkey_lengths\x18\x07 \x03(\x03\x12\x15\n\rquery_lengths\x18\x08 \x03(\x03\x12#\n\tempty_row\x18\t \x01(\x0e\x32\x10.qkv.v1.EmptyRowB\x0e\n\x0c_window_leftB\x0f\n\r_window_right\"\xb3\x01\n\x07Scoring\x12\x12\n\x05scale\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07softcap\x18\x02 \x01(\x01\x12)\n\x0csoftmax_axis\x18\x03 \x01(\x0e\x32\x13.qkv.v1.SoftmaxAxis\x12+\n\x11softmax_precision\x18\x04 \x01(\x0e\x32\x10.qkv.v1.DataType\x12!\n\x08log_base\x18\x05 \x01(\x0e\x32\x0f.qkv.v1.LogBaseB\x08\n\x06_scale\"\x83\x03\n\x10\x41ttentionRequest\x12\x1e\n\x05query\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1c\n\x03key\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1e\n\x05value\x18\x03 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12%\n\nmulti_head\x18\x04 \x01(\x0b\x32\x11.qkv.v1.MultiHead\x12&\n\nvisibility\x18\x05 \x01(\x0b\x32\x12.qkv.v1.Visibility\x12 \n\x07scoring\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Scoring\x12!\n\x08past_key\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\npast_value\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12!\n\x07outputs\x18\t \x03(\x0e\x32\x10.qkv.v1.Quantity\x12\x19\n\x11semantics_version\x18\n \x01(\r\x12\x1a\n\x04path\x18\x0b \x01(\x0e\x32\x0c.qkv.v1.Path\"\xa1\x03\n\x11\x41ttentionResponse\x12\x1f\n\x06output\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1f\n\x06scores\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rcapped_scores\x18\x03 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rmasked_scores\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12 \n\x07weights\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12)\n\x10\x61veraged_weights\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0blog_sum_exp\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0bpresent_key\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rpresent_value\x18\t \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x19\n\x11semantics_version\x18\n \x01(\r\x12\x1e\n\x06report\x18\x0b \x01(\x0b\x32\x0e.qkv.v1.Report\"F\n\x06Report\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x03 \x01(\x01*\xf6\x01\n\x08Quantity\x12\x18\n\x14QUANTITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUANTITY_SCORES\x10\x01\x12\x1a\n\x16QUANTITY_CAPPED_SCORES\x10\x02\x12\x1a\n\x16QUANTITY_MASKED_SCORES\x10\x03\x12\x14\n\x10QUANTITY_WEIGHTS\x10\x04\x12\x1d\n\x19QUANTITY_AVERAGED_WEIGHTS\x10\x05\x12\x18\n\x14QUANTITY_LOG_SUM_EXP\x10\x06\x12\x18\n\x14QUANTITY_PRESENT_KEY\x10\x07\x12\x1a\n\x16QUANTITY_PRESENT_VALUE\x10\x08*c\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x12\n\x0ePATH_REFERENCE\x10\x01\x12\x10\n\x0cPATH_BATCHED\x10\x02\x12\x0e\n\nPATH_TILED\x10\x03\x12\x0f\n\x0bPATH_DECODE\x10\x04*b\n\tAxisOrder\x12\x1a\n\x16\x41XIS_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41XIS_ORDER_HEADS_FIRST\x10\x01\x12\x1d\n\x19\x41XIS_ORDER_SEQUENCE_FIRST\x10\x02*k\n\x0cMaskPolarity\x12\x1d\n\x19MASK_POLARITY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMASK_POLARITY_TRUE_ATTENDS\x10\x01\x12\x1c\n\x18MASK_POLARITY_TRUE_HIDES\x10\x02*Z\n\tAlignment\x12\x19\n\x15\x41LIGNMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41LIGNMENT_TOP_LEFT\x10\x01\x12\x1a\n\x16\x41LIGNMENT_BOTTOM_RIGHT\x10\x02*f\n\x08\x45mptyRow\x12\x19\n\x15\x45MPTY_ROW_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45MPTY_ROW_ZERO\x10\x01\x12\x11\n\rEMPTY_ROW_NAN\x10\x02\x12\x18\n\x14\x45MPTY_ROW_MEAN_VALUE\x10\x03*\\\n\x0bSoftmaxAxis\x12\x1c\n\x18SOFTMAX_AXIS_UNSPECIFIED\x10\x00\x12\x15\n\x11SOFTMAX_AXIS_KEYS\x10\x01\x12\x18\n\x14SOFTMAX_AXIS_QUERIES\x10\x02*E\n\x07LogBase\x12\x18\n\x14LOG_BASE_UNSPECIFIED\x10\x00\x12\x0e\n\nLOG_BASE_E\x10\x01\x12\x10\n\x0cLOG_BASE_TWO\x10\x02\x32Q\n\x10\x41ttentionService\x12=\n\x06\x41ttend\x12\x18.qkv.v1.AttentionRequest\x1a\x19.qkv.v1.AttentionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16qkv/v1/attention.proto\x12\x06qkv.v1\x1a\x13qkv/v1/tensor.proto\"\xe7\x03\n\tMultiHead\x12\r\n\x05heads\x18\x01 \x01(\r\x12\x10\n\x08kv_heads\x18\x02 \x01(\r\x12%\n\naxis_order\x18\x03 \x01(\x0e\x32\x11.qkv.v1.AxisOrder\x12%\n\x0cquery_weight\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nkey_weight\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12%\n\x0cvalue_weight\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\routput_weight\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nquery_bias\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12!\n\x08key_bias\x18\t \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\nvalue_bias\x18\n \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0boutput_bias\x18\x0b \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\"\n\textra_key\x18\x0c \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0b\x65xtra_value\x18\r \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1a\n\x12\x61\x64\x64_zero_attention\x18\x0e \x01(\x08\"\xe1\x03\n\nVisibility\x12\x1d\n\x04mask\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12+\n\rmask_polarity\x18\x02 \x01(\x0e\x32\x14.qkv.v1.MaskPolarity\x12\x0e\n\x06\x63\x61usal\x18\x03 \x01(\x08\x12$\n\talignment\x18\x04 \x01(\x0e\x32\x11.qkv.v1.Alignment\x12\x18\n\x0bwindow_left\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0cwindow_right\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x13\n\x0bkey_lengths\x18\x07 \x03(\x03\x12\x15\n\rquery_lengths\x18\x08 \x03(\x03\x12#\n\tempty_row\x18\t \x01(\x0e\x32\x10.qkv.v1.EmptyRow\x12\x12\n\nchunk_size\x18\n \x01(\x03\x12 \n\x18\x63umulative_query_lengths\x18\x0b \x03(\x03\x12\x1e\n\x16\x63umulative_key_lengths\x18\x0c \x03(\x03\x12\"\n\tblock_map\x18\r \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x18\n\x10query_block_size\x18\x0e \x01(\x03\x12\x16\n\x0ekey_block_size\x18\x0f \x01(\x03\x42\x0e\n\x0c_window_leftB\x0f\n\r_window_right\"\x9e\x02\n\x07Scoring\x12\x12\n\x05scale\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07softcap\x18\x02 \x01(\x01\x12)\n\x0csoftmax_axis\x18\x03 \x01(\x0e\x32\x13.qkv.v1.SoftmaxAxis\x12+\n\x11softmax_precision\x18\x04 \x01(\x0e\x32\x10.qkv.v1.DataType\x12!\n\x08log_base\x18\x05 \x01(\x0e\x32\x0f.qkv.v1.LogBase\x12\x1e\n\x05sinks\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1c\n\x05\x61libi\x18\x07 \x01(\x0b\x32\r.qkv.v1.Alibi\x12+\n\rrelative_bias\x18\x08 \x01(\x0b\x32\x14.qkv.v1.RelativeBiasB\x08\n\x06_scale\"(\n\x05\x41libi\x12\x1f\n\x06slopes\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\"[\n\x0cRelativeBias\x12\x1e\n\x05table\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x15\n\rbidirectional\x18\x02 \x01(\x08\x12\x14\n\x0cmax_distance\x18\x03 \x01(\x03\"\x9f\x03\n\x06Rotary\x12\x0c\n\x04\x62\x61se\x18\x01 \x01(\x01\x12\x13\n\x0brotary_size\x18\x02 \x01(\x03\x12&\n\x07pairing\x18\x03 \x01(\x0e\x32\x15.qkv.v1.RotaryPairing\x12(\n\x0fquery_positions\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rkey_positions\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x17\n\x0fsequence_length\x18\x06 \x01(\x03\x12\'\n\x06linear\x18\x07 \x01(\x0b\x32\x15.qkv.v1.LinearScalingH\x00\x12\x30\n\x0b\x64ynamic_ntk\x18\x08 \x01(\x0b\x32\x19.qkv.v1.DynamicNtkScalingH\x00\x12#\n\x04yarn\x18\t \x01(\x0b\x32\x13.qkv.v1.YarnScalingH\x00\x12+\n\x08longrope\x18\n \x01(\x0b\x32\x17.qkv.v1.LongRopeScalingH\x00\x12\'\n\x06llama3\x18\x0b \x01(\x0b\x32\x15.qkv.v1.Llama3ScalingH\x00\x42\t\n\x07scaling\"\x1f\n\rLinearScaling\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\"<\n\x11\x44ynamicNtkScaling\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\x12\x17\n\x0foriginal_length\x18\x02 \x01(\x03\"\xb4\x01\n\x0bYarnScaling\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\x12\x17\n\x0foriginal_length\x18\x02 \x01(\x03\x12\x11\n\tbeta_fast\x18\x03 \x01(\x01\x12\x11\n\tbeta_slow\x18\x04 \x01(\x01\x12\x1d\n\x10\x61ttention_factor\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08truncate\x18\x06 \x01(\x08H\x01\x88\x01\x01\x42\x13\n\x11_attention_factorB\x0b\n\t_truncate\"\x9b\x01\n\x0fLongRopeScaling\x12\x15\n\rshort_factors\x18\x01 \x03(\x01\x12\x14\n\x0clong_factors\x18\x02 \x03(\x01\x12\x17\n\x0foriginal_length\x18\x03 \x01(\x03\x12\x0e\n\x06\x66\x61\x63tor\x18\x04 \x01(\x01\x12\x1d\n\x10\x61ttention_factor\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\x13\n\x11_attention_factor\"u\n\rLlama3Scaling\x12\x0e\n\x06\x66\x61\x63tor\x18\x01 \x01(\x01\x12\x1c\n\x14low_frequency_factor\x18\x02 \x01(\x01\x12\x1d\n\x15high_frequency_factor\x18\x03 \x01(\x01\x12\x17\n\x0foriginal_length\x18\x04 \x01(\x03\"\xa3\x03\n\x10\x41ttentionRequest\x12\x1e\n\x05query\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1c\n\x03key\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1e\n\x05value\x18\x03 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12%\n\nmulti_head\x18\x04 \x01(\x0b\x32\x11.qkv.v1.MultiHead\x12&\n\nvisibility\x18\x05 \x01(\x0b\x32\x12.qkv.v1.Visibility\x12 \n\x07scoring\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Scoring\x12!\n\x08past_key\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12#\n\npast_value\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12!\n\x07outputs\x18\t \x03(\x0e\x32\x10.qkv.v1.Quantity\x12\x19\n\x11semantics_version\x18\n \x01(\r\x12\x1a\n\x04path\x18\x0b \x01(\x0e\x32\x0c.qkv.v1.Path\x12\x1e\n\x06rotary\x18\x0c \x01(\x0b\x32\x0e.qkv.v1.Rotary\"\xa1\x03\n\x11\x41ttentionResponse\x12\x1f\n\x06output\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1f\n\x06scores\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rcapped_scores\x18\x03 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rmasked_scores\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12 \n\x07weights\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12)\n\x10\x61veraged_weights\x18\x06 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0blog_sum_exp\x18\x07 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0bpresent_key\x18\x08 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12&\n\rpresent_value\x18\t \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x19\n\x11semantics_version\x18\n \x01(\r\x12\x1e\n\x06report\x18\x0b \x01(\x0b\x32\x0e.qkv.v1.Report\"F\n\x06Report\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rqueue_seconds\x18\x02 \x01(\x01\x12\x17\n\x0f\x63ompute_seconds\x18\x03 \x01(\x01\"V\n\rPartialResult\x12\x1f\n\x06output\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0blog_sum_exp\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\"\x99\x01\n\x0cMergeRequest\x12$\n\x05parts\x18\x01 \x03(\x0b\x32\x15.qkv.v1.PartialResult\x12%\n\naxis_order\x18\x02 \x01(\x0e\x32\x11.qkv.v1.AxisOrder\x12!\n\x08log_base\x18\x03 \x01(\x0e\x32\x0f.qkv.v1.LogBase\x12\x19\n\x11semantics_version\x18\x04 \x01(\r\"q\n\rMergeResponse\x12\x1f\n\x06output\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12$\n\x0blog_sum_exp\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x19\n\x11semantics_version\x18\x03 \x01(\r\"f\n\x14\x44ifferentiateRequest\x12+\n\tattention\x18\x01 \x01(\x0b\x32\x18.qkv.v1.AttentionRequest\x12!\n\x08\x64_output\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\"\xf9\x01\n\x15\x44ifferentiateResponse\x12 \n\x07\x64_query\x18\x01 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1e\n\x05\x64_key\x18\x02 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12 \n\x07\x64_value\x18\x03 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x1f\n\x06\x64_mask\x18\x04 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12 \n\x07\x64_sinks\x18\x05 \x01(\x0b\x32\x0f.qkv.v1.Operand\x12\x19\n\x11semantics_version\x18\x06 \x01(\r\x12\x1e\n\x06report\x18\x07 \x01(\x0b\x32\x0e.qkv.v1.Report*\xf6\x01\n\x08Quantity\x12\x18\n\x14QUANTITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fQUANTITY_SCORES\x10\x01\x12\x1a\n\x16QUANTITY_CAPPED_SCORES\x10\x02\x12\x1a\n\x16QUANTITY_MASKED_SCORES\x10\x03\x12\x14\n\x10QUANTITY_WEIGHTS\x10\x04\x12\x1d\n\x19QUANTITY_AVERAGED_WEIGHTS\x10\x05\x12\x18\n\x14QUANTITY_LOG_SUM_EXP\x10\x06\x12\x18\n\x14QUANTITY_PRESENT_KEY\x10\x07\x12\x1a\n\x16QUANTITY_PRESENT_VALUE\x10\x08*c\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x12\n\x0ePATH_REFERENCE\x10\x01\x12\x10\n\x0cPATH_BATCHED\x10\x02\x12\x0e\n\nPATH_TILED\x10\x03\x12\x0f\n\x0bPATH_DECODE\x10\x04*b\n\tAxisOrder\x12\x1a\n\x16\x41XIS_ORDER_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41XIS_ORDER_HEADS_FIRST\x10\x01\x12\x1d\n\x19\x41XIS_ORDER_SEQUENCE_FIRST\x10\x02*k\n\x0cMaskPolarity\x12\x1d\n\x19MASK_POLARITY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMASK_POLARITY_TRUE_ATTENDS\x10\x01\x12\x1c\n\x18MASK_POLARITY_TRUE_HIDES\x10\x02*Z\n\tAlignment\x12\x19\n\x15\x41LIGNMENT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41LIGNMENT_TOP_LEFT\x10\x01\x12\x1a\n\x16\x41LIGNMENT_BOTTOM_RIGHT\x10\x02*f\n\x08\x45mptyRow\x12\x19\n\x15\x45MPTY_ROW_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45MPTY_ROW_ZERO\x10\x01\x12\x11\n\rEMPTY_ROW_NAN\x10\x02\x12\x18\n\x14\x45MPTY_ROW_MEAN_VALUE\x10\x03*\\\n\x0bSoftmaxAxis\x12\x1c\n\x18SOFTMAX_AXIS_UNSPECIFIED\x10\x00\x12\x15\n\x11SOFTMAX_AXIS_KEYS\x10\x01\x12\x18\n\x14SOFTMAX_AXIS_QUERIES\x10\x02*E\n\x07LogBase\x12\x18\n\x14LOG_BASE_UNSPECIFIED\x10\x00\x12\x0e\n\nLOG_BASE_E\x10\x01\x12\x10\n\x0cLOG_BASE_TWO\x10\x02*n\n\rRotaryPairing\x12\x1e\n\x1aROTARY_PAIRING_UNSPECIFIED\x10\x00\x12\x1d\n\x19ROTARY_PAIRING_HALF_SPLIT\x10\x01\x12\x1e\n\x1aROTARY_PAIRING_INTERLEAVED\x10\x02\x32\xd5\x01\n\x10\x41ttentionService\x12=\n\x06\x41ttend\x12\x18.qkv.v1.AttentionRequest\x1a\x19.qkv.v1.AttentionResponse\x12\x34\n\x05Merge\x12\x14.qkv.v1.MergeRequest\x1a\x15.qkv.v1.MergeResponse\x12L\n\rDifferentiate\x12\x1c.qkv.v1.DifferentiateRequest\x1a\x1d.qkv.v1.DifferentiateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qkv.v1.attention_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUANTITY']._serialized_start=1922
-  _globals['_QUANTITY']._serialized_end=2168
-  _globals['_PATH']._serialized_start=2170
-  _globals['_PATH']._serialized_end=2269
-  _globals['_AXISORDER']._serialized_start=2271
-  _globals['_AXISORDER']._serialized_end=2369
-  _globals['_MASKPOLARITY']._serialized_start=2371
-  _globals['_MASKPOLARITY']._serialized_end=2478
-  _globals['_ALIGNMENT']._serialized_start=2480
-  _globals['_ALIGNMENT']._serialized_end=2570
-  _globals['_EMPTYROW']._serialized_start=2572
-  _globals['_EMPTYROW']._serialized_end=2674
-  _globals['_SOFTMAXAXIS']._serialized_start=2676
-  _globals['_SOFTMAXAXIS']._serialized_end=2768
-  _globals['_LOGBASE']._serialized_start=2770
-  _globals['_LOGBASE']._serialized_end=2839
+  _globals['_QUANTITY']._serialized_start=4056
+  _globals['_QUANTITY']._serialized_end=4302
+  _globals['_PATH']._serialized_start=4304
+  _globals['_PATH']._serialized_end=4403
+  _globals['_AXISORDER']._serialized_start=4405
+  _globals['_AXISORDER']._serialized_end=4503
+  _globals['_MASKPOLARITY']._serialized_start=4505
+  _globals['_MASKPOLARITY']._serialized_end=4612
+  _globals['_ALIGNMENT']._serialized_start=4614
+  _globals['_ALIGNMENT']._serialized_end=4704
+  _globals['_EMPTYROW']._serialized_start=4706
+  _globals['_EMPTYROW']._serialized_end=4808
+  _globals['_SOFTMAXAXIS']._serialized_start=4810
+  _globals['_SOFTMAXAXIS']._serialized_end=4902
+  _globals['_LOGBASE']._serialized_start=4904
+  _globals['_LOGBASE']._serialized_end=4973
+  _globals['_ROTARYPAIRING']._serialized_start=4975
+  _globals['_ROTARYPAIRING']._serialized_end=5085
   _globals['_MULTIHEAD']._serialized_start=56
   _globals['_MULTIHEAD']._serialized_end=543
   _globals['_VISIBILITY']._serialized_start=546
-  _globals['_VISIBILITY']._serialized_end=855
-  _globals['_SCORING']._serialized_start=858
-  _globals['_SCORING']._serialized_end=1037
-  _globals['_ATTENTIONREQUEST']._serialized_start=1040
-  _globals['_ATTENTIONREQUEST']._serialized_end=1427
-  _globals['_ATTENTIONRESPONSE']._serialized_start=1430
-  _globals['_ATTENTIONRESPONSE']._serialized_end=1847
-  _globals['_REPORT']._serialized_start=1849
-  _globals['_REPORT']._serialized_end=1919
-  _globals['_ATTENTIONSERVICE']._serialized_start=2841
-  _globals['_ATTENTIONSERVICE']._serialized_end=2922
+  _globals['_VISIBILITY']._serialized_end=1027
+  _globals['_SCORING']._serialized_start=1030
+  _globals['_SCORING']._serialized_end=1316
+  _globals['_ALIBI']._serialized_start=1318
+  _globals['_ALIBI']._serialized_end=1358
+  _globals['_RELATIVEBIAS']._serialized_start=1360
+  _globals['_RELATIVEBIAS']._serialized_end=1451
+  _globals['_ROTARY']._serialized_start=1454
+  _globals['_ROTARY']._serialized_end=1869
+  _globals['_LINEARSCALING']._serialized_start=1871
+  _globals['_LINEARSCALING']._serialized_end=1902
+  _globals['_DYNAMICNTKSCALING']._serialized_start=1904
+  _globals['_DYNAMICNTKSCALING']._serialized_end=1964
+  _globals['_YARNSCALING']._serialized_start=1967
+  _globals['_YARNSCALING']._serialized_end=2147
+  _globals['_LONGROPESCALING']._serialized_start=2150
+  _globals['_LONGROPESCALING']._serialized_end=2305
+  _globals['_LLAMA3SCALING']._serialized_start=2307
+  _globals['_LLAMA3SCALING']._serialized_end=2424
+  _globals['_ATTENTIONREQUEST']._serialized_start=2427
+  _globals['_ATTENTIONREQUEST']._serialized_end=2846
+  _globals['_ATTENTIONRESPONSE']._serialized_start=2849
+  _globals['_ATTENTIONRESPONSE']._serialized_end=3266
+  _globals['_REPORT']._serialized_start=3268
+  _globals['_REPORT']._serialized_end=3338
+  _globals['_PARTIALRESULT']._serialized_start=3340
+  _globals['_PARTIALRESULT']._serialized_end=3426
+  _globals['_MERGEREQUEST']._serialized_start=3429
+  _globals['_MERGEREQUEST']._serialized_end=3582
+  _globals['_MERGERESPONSE']._serialized_start=3584
+  _globals['_MERGERESPONSE']._serialized_end=3697
+  _globals['_DIFFERENTIATEREQUEST']._serialized_start=3699
+  _globals['_DIFFERENTIATEREQUEST']._serialized_end=3801
+  _globals['_DIFFERENTIATERESPONSE']._serialized_start=3804
+  _globals['_DIFFERENTIATERESPONSE']._serialized_end=4053
+  _globals['_ATTENTIONSERVICE']._serialized_start=5088
+  _globals['_ATTENTIONSERVICE']._serialized_end=5301
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,16 @@ class AttentionServiceStub(object):
                 request_serializer=qkv_dot_v1_dot_attention__pb2.AttentionRequest.SerializeToString,
                 response_deserializer=qkv_dot_v1_dot_attention__pb2.AttentionResponse.FromString,
                 _registered_method=True)
+        self.Merge = channel.unary_unary(
+                '/qkv.v1.AttentionService/Merge',
+                request_serializer=qkv_dot_v1_dot_attention__pb2.MergeRequest.SerializeToString,
+                response_deserializer=qkv_dot_v1_dot_attention__pb2.MergeResponse.FromString,
+                _registered_method=True)
+        self.Differentiate = channel.unary_unary(
+                '/qkv.v1.AttentionService/Differentiate',
+                request_serializer=qkv_dot_v1_dot_attention__pb2.DifferentiateRequest.SerializeToString,
+                response_deserializer=qkv_dot_v1_dot_attention__pb2.DifferentiateResponse.FromString,
+                _registered_method=True)
 
 
 class AttentionServiceServicer(object):
@@ -58,6 +68,22 @@ class AttentionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Merge(self, request, context):
+        """Merge joins the answers of one attention whose keys were split: to equal queries, over different keys. Errors as
+        Attend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Differentiate(self, request, context):
+        """Differentiate answers how a scalar changes with the operands of an attention call, from how it changes with the
+        output of the call. Errors as Attend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttentionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +91,16 @@ def add_AttentionServiceServicer_to_server(servicer, server):
                     servicer.Attend,
                     request_deserializer=qkv_dot_v1_dot_attention__pb2.AttentionRequest.FromString,
                     response_serializer=qkv_dot_v1_dot_attention__pb2.AttentionResponse.SerializeToString,
+            ),
+            'Merge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Merge,
+                    request_deserializer=qkv_dot_v1_dot_attention__pb2.MergeRequest.FromString,
+                    response_serializer=qkv_dot_v1_dot_attention__pb2.MergeResponse.SerializeToString,
+            ),
+            'Differentiate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Differentiate,
+                    request_deserializer=qkv_dot_v1_dot_attention__pb2.DifferentiateRequest.FromString,
+                    response_serializer=qkv_dot_v1_dot_attention__pb2.DifferentiateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +131,60 @@ class AttentionService(object):
             '/qkv.v1.AttentionService/Attend',
             qkv_dot_v1_dot_attention__pb2.AttentionRequest.SerializeToString,
             qkv_dot_v1_dot_attention__pb2.AttentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Merge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkv.v1.AttentionService/Merge',
+            qkv_dot_v1_dot_attention__pb2.MergeRequest.SerializeToString,
+            qkv_dot_v1_dot_attention__pb2.MergeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Differentiate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkv.v1.AttentionService/Differentiate',
+            qkv_dot_v1_dot_attention__pb2.DifferentiateRequest.SerializeToString,
+            qkv_dot_v1_dot_attention__pb2.DifferentiateResponse.FromString,
             options,
             channel_credentials,
             insecure,

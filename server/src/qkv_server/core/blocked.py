@@ -17,23 +17,28 @@ threads, on what else is in the batch, nor on keys that the row does not see.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
+from qkv_server.core import products
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.empty_rows import fill_empty_rows
+from qkv_server.core.empty_rows import empty_row, fill_empty_rows
 from qkv_server.core.exponential import fastest
+from qkv_server.core.positions import BoolArray, valid_keys
 from qkv_server.core.precision import FLOAT32, FLOAT64
 from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
-from qkv_server.core.running_maximum import RunningMaximum
+from qkv_server.core.running_maximum import RunningMaximum, finite_shift
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
+from qkv_server.core.tile_scores import TileScores, keys_of, padded, per_group
 from qkv_server.core.tiles import Block, Sight, Tile
-from qkv_server.core.visibility import BoolArray, valid_keys
 from qkv_server.core.work import Work
 
-LANES = 32  # tiles are computed in multiples of this many keys, so that keys hidden at the end change no order of sums
-SAFE = {FLOAT32: 60.0, FLOAT64: 600.0}  # natural units: 2^20·e^60 is a float32 and e^−60 a normal one
+SAFE = 60.0  # natural units: e^±60 times a safe value is a normal float32, and so are sums of 2^20 of these
+SAFE_VALUES = {FLOAT32: (2.0**-39, 2.0**20), FLOAT64: (2.0**-900, 2.0**900)}
+HUGE_VALUE = {FLOAT32: 2.0**80, FLOAT64: 2.0**970}  # whose sums could overflow under a maximum that is raised lazily
+HEADROOM = 40.0  # units of the base
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +74,26 @@ class Blocks:
         d = self._dimensions = dimensions
         rows = (d.batch, d.kv_heads, d.groups, d.queries)
         self._plan = plan
-        self._sight = Sight(visibility, d)
-        self._exponential = fastest(d.compute)
-        self._scale = d.compute.type(scoring.scale if scoring.scale is not None else 1 / np.sqrt(d.head_size))
-        self._visibility = visibility
-        self._softcap = d.compute.type(scoring.softcap)
+        self.sight = Sight(visibility, d)
+        self.exponential = fastest(d.compute)
+        self._visibility, self._scale = visibility, scoring.scale
+        self._empty_row = empty_row(visibility, scoring)
         self._query, self._key = query.reshape(*rows, d.head_size), key
-        finite = np.isfinite(value)
-        self._value = value if finite.all() else np.where(finite, value, d.compute.type(0))
-        self._given_value = value
-        self._wild = None if finite.all() else np.where(finite, d.compute.type(0), value)  # NaN and infinities alone
+        self.scores_of = TileScores(self._query, key, scoring, d, self.sight, self.exponential)
+        self._has_sinks = scoring.sinks is not None
+        sinks = np.full(d.heads, -np.inf) if scoring.sinks is None else scoring.sinks
+        self.sinks = sinks.astype(d.compute).reshape(d.kv_heads, d.groups) * d.compute.type(self.exponential.units)
+        self._value = self._given_value = value
+        self._wild: Array | None = None  # NaN and infinities alone
+        self._value_sizes = np.abs(value).max(axis=3, initial=0)  # (B, Hkv, T)
+        if not np.isfinite(self._value_sizes).all():
+            finite = np.isfinite(value)
+            self._value = np.where(finite, value, d.compute.type(0))
+            self._wild = np.where(finite, d.compute.type(0), value)
+            self._value_sizes = np.abs(self._value).max(axis=3, initial=0)
         self._key_norms = _norms(key)  # (B, Hkv, T)
-        self._every_row_safe = bool(
-            self._are_safe(
-                _norms(self._query).max(axis=(2, 3), initial=0), self._key_norms.max(axis=2, initial=0)
-            ).all()
-        )
-        self._ones = np.ones(_padded(plan.keys), d.compute)
+        self._every_row_safe = self._are_all_safe()
+        self._ones = np.ones(padded(plan.keys), d.compute)
 
         if Quantity.AVERAGED_WEIGHTS in outputs:
             outputs |= {Quantity.WEIGHTS}
@@ -93,7 +101,7 @@ class Blocks:
         def asked(quantity: Quantity, *shape: int, fill: float = 0.0) -> Array | None:
             return np.full((*rows, *shape), fill, d.compute) if quantity in outputs else None
 
-        parts = self._parts = -(-d.all_keys // plan.split) if plan.split else 1
+        parts = self._parts = max(-(-d.all_keys // plan.split), 1) if plan.split else 1
         self._sums = np.empty((parts, *rows, d.value_size), d.compute)
         self._totals = np.empty((parts, *rows), d.compute)
         self._maxima = np.empty((parts, *rows), d.compute)
@@ -123,12 +131,12 @@ class Blocks:
         d = self._dimensions
         if self._parts > 1:
             self._merge()
-        if self._visibility.empty_row is not EmptyRow.ZERO:
+        if self._empty_row is not EmptyRow.ZERO:
             for block in self._blocks():
                 self._fill_empty_rows(block)
         if self._log_sum_exp is not None:
-            maximum = np.where(np.isneginf(self._maxima[0]), 0, self._maxima[0])
-            self._log_sum_exp[...] = np.log(self._totals[0]) + self._exponential.natural(maximum)
+            maximum = self.exponential.natural(finite_shift(self._maxima[0]))
+            self._log_sum_exp[...] = np.log(self._totals[0]) + maximum
 
         def joined(array: Array | None) -> Array | None:
             return None if array is None else array.reshape(d.batch, d.heads, *array.shape[3:])
@@ -145,139 +153,172 @@ class Blocks:
     @np.errstate(all="ignore")  # each thread has its own
     def _attend(self, block: Block, part: int) -> None:
         """Sum one part of the keys for the rows of a block; divide by the total if it is the only part."""
-        d, plan, exponential = self._dimensions, self._plan, self._exponential
-        query = self._query[block.at]  # (n, G, r, D)
-        n, groups, queries, _ = query.shape
-        rows = (n, groups * queries)
-        factor = self._scale / self._softcap if self._softcap else self._scale * d.compute.type(exponential.units)
-        scaled = np.multiply(query, factor, out=scratch("query", query.shape, d.compute)).reshape(*rows, d.head_size)
-        running = None if self._every_row_safe else RunningMaximum(self._safe_rows(block).reshape(rows), exponential)
-        total, tile_total = np.zeros(rows, d.compute), scratch("total", rows, d.compute)
-        summed = np.zeros((*rows, d.value_size), d.compute)
+        d, exponential = self._dimensions, self.exponential
+        scaled = self.scores_of.scaled(block)
+        n, rows, _ = scaled.high.shape
+        per_row = (n, d.groups, rows // d.groups)
+        running, total = self._before_any_key(block, part, per_row)
+        tile_total = scratch("total", total.shape, d.compute)
+        summed = np.zeros((n, rows, d.value_size), d.compute)
         tile_sum = scratch("sum", summed.shape, d.compute)
-        for tile in self._sight.tiles(block, plan.keys, self._keys_of(part)):
+        for tile in self.sight.tiles(block, self._plan.keys, self._keys_of(part)):
             self._cancellation.check()
-            padded = scratch("scores", (*rows, _padded(tile.width)), d.compute)
-            np.matmul(scaled, self._part_of(self._key, block, tile).swapaxes(-1, -2), out=padded)
-            scores = padded[..., : tile.width]
-            per_head = _with_groups(scores, groups)
-            self._cap_and_mask(per_head, block, tile)
-            self._keep(per_head, block, tile)
+            padded_scores, low = self.scores_of.masked(scaled, block, tile)
+            scores = padded_scores[..., : tile.width]
+            if self._masked_scores is not None:
+                rounded = products.Scores(padded_scores, low).rounded()
+                self._masked_scores[block.at][..., tile.keys] = exponential.natural(per_group(rounded, d.groups, tile))
             if running is not None:
                 running.shift(scores, total, summed)
+            if low is not None:
+                scores += low[..., : tile.width]
             exponential.function(scores, out=scores)
-            padded[..., tile.width :] = 0
-            total += np.matmul(padded, self._ones[: padded.shape[-1]], out=tile_total)
-            summed += np.matmul(padded, self._part_of(self._value, block, tile), out=tile_sum)
+            padded_scores[..., tile.width :] = 0
+            total += np.matmul(padded_scores, self._ones[: padded_scores.shape[-1]], out=tile_total)
+            summed += np.matmul(padded_scores, keys_of(self._value, block, tile), out=tile_sum)
             if self._wild is not None:
-                self._add_wild(summed.reshape(n, groups, queries, -1), per_head, block, tile)
-        self._totals[part][block.at] = total.reshape(n, groups, queries)
-        self._maxima[part][block.at] = 0 if running is None else running.maximum.reshape(n, groups, queries)
+                self._add_wild(summed.reshape(*per_row, -1), per_group(padded_scores, d.groups, tile), block, tile)
+        self._totals[part][block.at] = total.reshape(per_row)
+        self._maxima[part][block.at] = 0 if running is None else running.maximum.reshape(per_row)
         if self._parts == 1:
             summed /= np.where(total == 0, 1, total)[..., None]
-        self._sums[part][block.at] = summed.reshape(n, groups, queries, -1)
+        self._sums[part][block.at] = summed.reshape(*per_row, -1)
         if self._weights is not None:
-            self._normalise_weights(self._weights, block)
+            self._weigh(self._weights, block)
         if part == 0:
             self._score_every_pair(block)
 
+    def _before_any_key(
+        self, block: Block, part: int, per_row: tuple[int, int, int]
+    ) -> tuple[RunningMaximum | None, Array]:
+        """The running maximum, if some row of a block needs one, and the total (n, R) of each row: that of its sink."""
+        rows = (per_row[0], per_row[1] * per_row[2])
+        if self._every_row_safe and not self._has_sinks:
+            return None, np.zeros(rows, self._dimensions.compute)
+        seen = self.sight.valid(block) if part == 0 else np.False_
+        sinks = np.where(seen, self.sinks[block.kv_heads, :, None], self._dimensions.compute.type(-np.inf))
+        sinks = np.broadcast_to(sinks, per_row).reshape(rows)
+        running = None
+        if not self._every_row_safe:
+            safe, headroom = self._safe_rows(block)
+            running = RunningMaximum(safe.reshape(rows), sinks, headroom.reshape(rows), self.exponential)
+        shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
+        return running, self.exponential.function(sinks - shift)
+
+    @property
+    def output(self) -> Array:
+        """The output (B, Hkv, G, L, Dv), when every task has run and no row is split."""
+        output: Array = self._sums[0]
+        return output
+
+    def log_totals(self) -> Array:
+        """log-sum-exp in units of the base (B, Hkv, G, L), when every task has run; +inf for rows without weights."""
+        totals = self._totals[0]
+        logs: Array = np.log(totals) * totals.dtype.type(self.exponential.units) + finite_shift(self._maxima[0])
+        logs[totals == 0] = np.inf
+        return logs
+
+    def empty_rows(self, block: Block) -> BoolArray:
+        """Which rows (n, G, r) of a block see nothing and are no padding."""
+        empty: BoolArray = self.sight.valid(block) & np.ones(self._totals[0][block.at].shape, bool)
+        for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
+            empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
+        return empty
+
     def _fill_empty_rows(self, block: Block) -> None:
         """Answer the rows of a block that see nothing as the policy says."""
-        empty = self._sight.valid(block) & np.ones(self._totals[0][block.at].shape, bool)  # (n, G, r)
-        for tile in self._sight.tiles(block, self._plan.keys, slice(0, self._dimensions.all_keys)):
-            empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
         keys = valid_keys(self._visibility, self._dimensions)
         fill_empty_rows(
-            self._visibility.empty_row,
-            empty,
+            self._empty_row,
+            self.empty_rows(block),
             keys[block.row if len(keys) > 1 else 0],
             self._given_value[block.row, block.kv_heads],
             self._sums[0][block.at],
             None if self._weights is None else self._weights[block.at],
         )
 
-    def _part_of(self, array: Array, block: Block, tile: Tile) -> Array:
-        """The keys or values (n, w, D) of a tile, with zeros after them where its width is no multiple of LANES."""
-        part = array[block.row, block.kv_heads, tile.keys]
-        if tile.width % LANES == 0:
-            return part
-        filled = scratch("tile", (part.shape[0], _padded(tile.width), part.shape[2]), part.dtype)
-        filled[:, : tile.width] = part
-        filled[:, tile.width :] = 0
-        return filled
-
     def _keys_of(self, part: int) -> slice:
         split = self._plan.split
         return slice(part * split, (part + 1) * split) if split else slice(0, self._dimensions.all_keys)
 
-    def _cap_and_mask(self, scores: Array, block: Block, tile: Tile) -> None:
-        """Scores (n, G, r, w) as the matrix product left them, capped and masked in place, in units of the base."""
-        if self._softcap:
-            np.tanh(scores, out=scores)
-            scores *= self._softcap * scores.dtype.type(self._exponential.units)
-        if self._sight.bias is not None:
-            bias = self._sight.part(self._sight.bias, block, tile.keys)
-            scores += bias * scores.dtype.type(self._exponential.units)
-        if tile.visible is not None:
-            np.copyto(scores, -np.inf, where=~tile.visible)
-
-    def _keep(self, masked: Array, block: Block, tile: Tile) -> None:
-        """Keep the masked scores (n, G, r, w) of a tile for the answer, if they or the weights are asked for."""
-        at = (*block.at, tile.keys)
-        if self._masked_scores is not None:
-            self._masked_scores[at] = self._exponential.natural(masked)
-        if self._weights is not None:
-            self._weights[at] = masked  # until the total is known
-
-    def _normalise_weights(self, weights: Array, block: Block) -> None:
-        """Make weights of the masked scores that were kept for a block, in place."""
-        maximum, total = self._maxima[0][block.at], self._totals[0][block.at]
-        maximum = np.where(np.isneginf(maximum), 0, maximum).astype(weights.dtype)[..., None]
-        total = np.where(total == 0, 1, total).astype(weights.dtype)[..., None]
-        for tile in self._sight.tiles(block, self._plan.keys, slice(0, self._dimensions.all_keys)):
-            at = (*block.at, tile.keys)
-            normalised = self._exponential.function(weights[at] - maximum) / total
+    def _weigh(self, weights: Array, block: Block) -> None:
+        """Fill in the weights (B, Hkv, G, L, T) of a block whose maxima and totals are known."""
+        maximum, total = finite_shift(self._maxima[0][block.at]), self._totals[0][block.at]
+        maximum, total = maximum[..., None], np.where(total == 0, 1, total)[..., None]
+        scaled = self.scores_of.scaled(block)
+        for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
+            self._cancellation.check()
+            high, low = self.scores_of.masked(scaled, block, tile)
+            scores = per_group(high, self._dimensions.groups, tile)
+            scores -= maximum
+            if low is not None:
+                scores += per_group(low, self._dimensions.groups, tile)
+            normalised = self.exponential.function(scores) / total
             if tile.visible is not None:
                 np.copyto(normalised, 0, where=~tile.visible)
-            weights[at] = normalised
+            weights[block.at][..., tile.keys] = normalised
 
     def _score_every_pair(self, block: Block) -> None:
         """The scores of a block before the mask, of visible and hidden pairs alike, if they are asked for."""
         if self._scores is None and self._capped_scores is None:
             return
-        keys = self._key[block.row, block.kv_heads, None].swapaxes(-1, -2)  # (n, 1, D, T)
-        scores = np.matmul(self._query[block.at] * self._scale, keys)
+        keys = self._key[block.row, block.kv_heads, None]  # (n, 1, T, D)
+        scaled = products.factors(self._query[block.at], self._scale)
+        scores = products.scores(scaled, keys).rounded()
         if self._scores is not None:
             self._scores[block.at] = scores
         if self._capped_scores is not None:
-            capped = self._softcap * np.tanh(scores / self._softcap) if self._softcap else scores
-            self._capped_scores[block.at] = capped
+            cap = self.scores_of.softcap
+            self._capped_scores[block.at] = cap * np.tanh(scores / cap) if cap else scores
 
-    def _are_safe(self, query_norms: Array, key_norms: Array, bias: Array | float | None = None) -> BoolArray:
-        """Whether scores of rows with these norms, over keys of these norms, need no running maximum."""
-        bound = np.abs(self._scale) * query_norms * key_norms
-        if self._softcap:
-            bound = np.minimum(bound, self._softcap)
-        if self._sight.bias is not None:
-            bound = bound + (np.abs(self._sight.bias).max(initial=0) if bias is None else bias)
-        safe: BoolArray = bound <= SAFE[self._dimensions.compute]
-        return safe
+    def _are_all_safe(self) -> bool:
+        """Whether no row of the problem can need a running maximum, whatever it sees."""
+        query_norms = _norms(self._query).max(axis=(2, 3), initial=0)
+        largest = _Seen(
+            key_norms=self._key_norms.max(axis=2, initial=0),
+            value_sizes=self._value_sizes.max(axis=2, initial=0),
+            biases=np.asarray(self.sight.largest_mask_bias()),
+        )
+        smallest_value = self._value_sizes.min(initial=np.inf, where=self._value_sizes > 0)
+        if smallest_value < SAFE_VALUES[self._dimensions.compute][0]:
+            return False
+        return bool(self._are_safe(query_norms, largest, self.sinks.max()).all())
 
-    def _safe_rows(self, block: Block) -> BoolArray:
-        """Which rows (n, G, r) of a block need no running maximum, each decided by the keys that it sees."""
+    def _safe_rows(self, block: Block) -> tuple[BoolArray, Array]:
+        """Which rows (n, G, r) of a block need no running maximum, each decided by the keys that it sees.
+
+        Also by how much the maxima of the others are to be overstated.
+        """
         query_norms = _norms(self._query[block.at])
-        key_norms, biases = np.zeros_like(query_norms), np.zeros_like(query_norms)
-        for tile in self._sight.tiles(block, self._plan.keys, slice(0, self._dimensions.all_keys)):
-            norms = self._key_norms[block.row, block.kv_heads, None, None, tile.keys]
-            np.maximum(key_norms, _largest(norms, tile.visible), out=key_norms)
-            if self._sight.bias is not None:
-                bias = np.abs(self._sight.part(self._sight.bias, block, tile.keys))
-                np.maximum(biases, _largest(bias, tile.visible), out=biases)
-        return self._are_safe(query_norms, key_norms, biases)
+        seen = _Seen(*(np.zeros_like(query_norms) for _ in range(3)))
+        for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
+            heads = (block.row, block.kv_heads)
+            for largest, of_keys in ((seen.key_norms, self._key_norms), (seen.value_sizes, self._value_sizes)):
+                np.maximum(largest, _largest(of_keys[heads][:, None, None, tile.keys], tile.visible), out=largest)
+            bias = self.sight.mask_bias(block, tile.keys)
+            if bias is not None:
+                np.maximum(seen.biases, _largest(np.abs(bias), tile.visible), out=seen.biases)
+        headroom = np.where(seen.value_sizes > HUGE_VALUE[self._dimensions.compute], HEADROOM, 0.0)
+        return self._are_safe(query_norms, seen, self.sinks[block.kv_heads, :, None]), headroom
+
+    def _are_safe(self, query_norms: Array, seen: "_Seen", sinks: Array | float) -> BoolArray:
+        """Whether rows of these norms that see nothing larger need no running maximum.
+
+        Sinks are in units of the base. Biases by distance are as large as sequences are long.
+        """
+        bound = np.abs(self.scores_of.scale) * query_norms * seen.key_norms
+        bound = np.where(seen.key_norms == 0, 0, bound)  # a query that sees nothing is not looked at
+        if self.scores_of.softcap:
+            bound = np.minimum(bound, self.scores_of.softcap)
+        smallest, largest = SAFE_VALUES[self._dimensions.compute]
+        values = (seen.value_sizes == 0) | ((seen.value_sizes >= smallest) & (seen.value_sizes <= largest))
+        safe: BoolArray = (bound + seen.biases <= SAFE) & (self.exponential.natural(sinks) <= SAFE) & values
+        return safe & (not self.scores_of.distance_bias)
 
     def _add_wild(self, summed: Array, weights: Array, block: Block, tile: Tile) -> None:
         """Add weight · value for values that are not finite, to the rows that see them: 0 · NaN is NaN."""
-        wild = self._wild[block.row, block.kv_heads, tile.keys]  # type: ignore[index]  # asked only when there are some
+        assert self._wild is not None  # noqa: S101 - asked only when there are some
+        wild = self._wild[block.row, block.kv_heads][:, tile.keys]
         visible = np.broadcast_to(True if tile.visible is None else tile.visible, weights.shape)
         for key in np.flatnonzero((wild != 0).any(axis=(0, 2))):
             value = wild[:, None, None, key]  # (n, 1, 1, Dv)
@@ -287,13 +328,21 @@ class Blocks:
     def _merge(self) -> None:
         """Merge the parts of every row into the first, in the order of the keys, and divide by the total."""
         top = self._maxima.max(axis=0)
-        ratios = self._exponential.function(self._maxima - np.where(np.isneginf(top), 0, top))
+        ratios = self.exponential.function(self._maxima - finite_shift(top))
         total, summed = np.zeros_like(self._totals[0]), np.zeros_like(self._sums[0])
         for part in range(self._parts):
             total += ratios[part] * self._totals[part]
             summed += ratios[part][..., None] * self._sums[part]
         self._maxima[0], self._totals[0] = top, total
         np.divide(summed, np.where(total == 0, 1, total)[..., None], out=self._sums[0])
+
+
+class _Seen(NamedTuple):
+    """The largest that rows see."""
+
+    key_norms: Array
+    value_sizes: Array
+    biases: Array
 
 
 def _norms(x: Array) -> Array:
@@ -306,15 +355,3 @@ def _largest(values: Array, visible: BoolArray | None) -> Array:
     """The largest of the values (…, w) that each row sees; NaN if it sees one."""
     largest: Array = (values if visible is None else np.where(visible, values, 0)).max(axis=-1)
     return largest
-
-
-def _with_groups(scores: Array, groups: int) -> Array:
-    """A view (n, G, r, w) of scores (n, G·r, w)."""
-    view = scores.view()
-    n, rows, width = scores.shape
-    view.shape = (n, groups, rows // groups, width)
-    return view
-
-
-def _padded(width: int) -> int:
-    return -(-width // LANES) * LANES

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from qkv_server.core.check_positions import check_position_options, check_positions
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.measure import measure
 from qkv_server.core.planner import reference_only
@@ -18,6 +19,7 @@ def check(problem: Problem) -> Dimensions:
     found = Violations()
     _check_types(problem, found)
     _check_options(problem.visibility, problem.scoring, found)
+    check_position_options(problem.visibility, problem.scoring, problem.rotary, found)
     _check_scale(problem.scoring, compute_type(*(array.dtype for _, array in problem.arrays())), found)
     dimensions = measure(problem, found)
     if dimensions is not None:
@@ -26,10 +28,12 @@ def check(problem: Problem) -> Dimensions:
         _check_past(problem, dimensions, found)
         _check_mask(problem.visibility, dimensions, found)
         _check_lengths(problem.visibility, dimensions, found)
+        _check_sinks(problem.scoring, dimensions, found)
+        check_positions(problem, dimensions, found)
     if dimensions is None or found:
         found.raise_if_any()
     assert dimensions is not None  # noqa: S101 - measure noted a violation otherwise
-    _check_alignment(problem.visibility, dimensions, found)
+    _check_alignment(problem, dimensions, found)
     _check_path(problem, dimensions, found)
     found.raise_if_any()
     return dimensions
@@ -43,6 +47,7 @@ def check_options(problem: Problem) -> None:
     found = Violations()
     _check_types(problem, found)
     _check_options(problem.visibility, problem.scoring, found)
+    check_position_options(problem.visibility, problem.scoring, problem.rotary, found)
     _check_scale(problem.scoring, np.dtype(np.float64), found)  # the widest: an array that is not known may have it
     found.raise_if_any()
 
@@ -56,6 +61,11 @@ def _check_types(problem: Problem, found: Violations) -> None:
             mask.dtype == np.bool_ or is_floating(mask.dtype),
             "visibility.mask",
             f"type is {mask.dtype.name}, expected bool or one of {_or(FLOATING)}",
+        )
+    sinks = problem.scoring.sinks
+    if sinks is not None:
+        found.require(
+            is_floating(sinks.dtype), "scoring.sinks", f"type is {sinks.dtype.name}, expected one of {_or(FLOATING)}"
         )
     precision = problem.scoring.softmax_precision
     if precision is not None:
@@ -75,6 +85,9 @@ def _check_options(visibility: Visibility, scoring: Scoring, found: Violations) 
             visibility.empty_row is EmptyRow.ZERO,
             "visibility.empty_row",
             f"is {visibility.empty_row.name}, which has no meaning for a softmax over queries, expected ZERO",
+        )
+        found.require(
+            scoring.sinks is None, "scoring.sinks", "have no meaning for a softmax over queries, expected none"
         )
 
 
@@ -192,14 +205,30 @@ def _check_lengths(visibility: Visibility, dimensions: Dimensions, found: Violat
         )
 
 
-def _check_alignment(visibility: Visibility, dimensions: Dimensions, found: Violations) -> None:
-    if visibility.alignment is None and alignment_matters(visibility, dimensions):
-        lengths = "" if not len(visibility.key_lengths) and not len(visibility.query_lengths) else " of several lengths"
-        found.add(
-            "visibility.alignment",
-            f"needed: {dimensions.queries} queries and {dimensions.new_keys} keys{lengths}, so TOP_LEFT and "
-            "BOTTOM_RIGHT give different answers",
-        )
+def _check_sinks(scoring: Scoring, dimensions: Dimensions, found: Violations) -> None:
+    if scoring.sinks is not None:
+        found.require_shape(scoring.sinks, (dimensions.heads,), "scoring.sinks")
+
+
+def _check_alignment(problem: Problem, dimensions: Dimensions, found: Violations) -> None:
+    visibility = problem.visibility
+    if visibility.alignment is not None or not alignment_matters(
+        visibility, dimensions, positional=_positional(problem)
+    ):
+        return
+    lengths = " of several lengths" if any(map(len, (visibility.key_lengths, visibility.query_lengths))) else ""
+    packed = " in segments" if len(visibility.cumulative_query_lengths) else ""
+    found.add(
+        "visibility.alignment",
+        f"needed: {dimensions.queries} queries and {dimensions.new_keys} keys{lengths}{packed}, so TOP_LEFT and "
+        "BOTTOM_RIGHT give different answers",
+    )
+
+
+def _positional(problem: Problem) -> bool:
+    """Whether scores depend on where queries stand."""
+    turned = problem.rotary is not None and problem.rotary.query_positions is None
+    return turned or problem.scoring.alibi is not None or problem.scoring.relative_bias is not None
 
 
 def _check_path(problem: Problem, dimensions: Dimensions, found: Violations) -> None:

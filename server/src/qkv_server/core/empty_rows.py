@@ -2,8 +2,13 @@
 
 import numpy as np
 
-from qkv_server.core.problem import Array, EmptyRow
-from qkv_server.core.visibility import BoolArray
+from qkv_server.core.positions import BoolArray
+from qkv_server.core.problem import Array, EmptyRow, Scoring, Visibility
+
+
+def empty_row(visibility: Visibility, scoring: Scoring) -> EmptyRow:
+    """What rows that may see no key are answered with: 0 where there are sinks, which take all the weight."""
+    return EmptyRow.ZERO if scoring.sinks is not None else visibility.empty_row
 
 
 def fill_empty_rows(

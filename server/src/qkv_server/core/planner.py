@@ -26,6 +26,8 @@ def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
     if d.batch * d.kv_heads * _head_bytes(d) <= TINY_SCORES:
         threads = 1
     heads_each = max(1, min(d.kv_heads, -(-d.kv_heads * d.batch // threads)))
+    if problem.visibility.block_map is not None:  # the tiles of a task are what the map leaves to any of its heads
+        heads_each = 1
     match path or _fastest(d):
         case Path.DECODE:
             weights = problem.outputs & {Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS}

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qkv_server.core.rotary_scaling import Scaling
+
 Array = npt.NDArray[Any]
 
 PROJECTIONS = ("query_weight", "key_weight", "value_weight", "output_weight")
@@ -60,6 +62,13 @@ class LogBase(Enum):
 
     E = auto()
     TWO = auto()
+
+
+class RotaryPairing(Enum):
+    """Which features rotary embedding turns together."""
+
+    HALF_SPLIT = auto()  # i and i + size / 2
+    INTERLEAVED = auto()  # 2i and 2i + 1
 
 
 class Path(Enum):
@@ -117,6 +126,41 @@ class Visibility:
     key_lengths: Sequence[int] = ()  # B of them, or none
     query_lengths: Sequence[int] = ()  # B of them, or none
     empty_row: EmptyRow = EmptyRow.ZERO
+    chunk_size: int = 0  # keys of the position's own chunk alone; 0 is off
+    cumulative_query_lengths: Sequence[int] = ()  # 0, …, L: where the segments of packed queries begin and end
+    cumulative_key_lengths: Sequence[int] = ()  # 0, …, S; none: as the queries'
+    block_map: Array | None = None  # bool (B or 1, Hq or 1, blocks of queries, blocks of keys), or of lower rank
+    query_block_size: int = 0  # queries of a block
+    key_block_size: int = 0  # keys of a block; 0 is query_block_size
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Alibi:
+    """Linear biases: −slope·|position − key| ("Train Short, Test Long", Press et al., 2022)."""
+
+    slopes: Array | None = None  # (Hq,) or (B, Hq); None: the paper's
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class RelativeBias:
+    """Learned biases by distance: table[bucket(key − position), head] (T5, Raffel et al., 2020, section 2.1)."""
+
+    table: Array  # (buckets, Hq)
+    bidirectional: bool = False  # whether keys after the position have buckets of their own
+    max_distance: int = 0  # distances from here on share a bucket; 0 is 128
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Rotary:
+    """Rotary position embedding of query and key ("RoFormer", Su et al., 2021)."""
+
+    base: float = 0.0  # 0 is 10000
+    rotary_size: int = 0  # features of each head that are turned, the first ones; 0 is all
+    pairing: RotaryPairing = RotaryPairing.HALF_SPLIT
+    query_positions: Array | None = None  # integers (L,) or (B, L); None: as the alignment says
+    key_positions: Array | None = None  # integers (S,) or (B, S); None: P + j, from the first key of the segment
+    sequence_length: int = 0  # what scaling may look at; 0: the largest position, plus 1
+    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -128,6 +172,9 @@ class Scoring:
     softmax_axis: SoftmaxAxis = SoftmaxAxis.KEYS
     softmax_precision: np.dtype[Any] | None = None  # None: float64 if an operand is float64, else float32
     log_base: LogBase = LogBase.E  # of log-sum-exp alone
+    sinks: Array | None = None  # (Hq,): scores that join the softmax with no key and no value
+    alibi: Alibi | None = None
+    relative_bias: RelativeBias | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -144,6 +191,7 @@ class Problem:
     past_value: Array | None = None  # as past_key, with Dv
     outputs: frozenset[Quantity] = frozenset()
     path: Path | None = None  # None: the fastest for the problem
+    rotary: Rotary | None = None
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
         """Every array that takes part in the arithmetic, by the path of its field; the mask does not."""
@@ -168,4 +216,24 @@ class Answer:
     log_sum_exp: Array | None = None
     present_key: Array | None = None
     present_value: Array | None = None
+    path: Path
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class PartialResult:
+    """The answer of an attention over some of the keys."""
+
+    output: Array  # as the answer's
+    log_sum_exp: Array  # (B, H, L); for an output of rank 2 (L,) or (H, L)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Gradients:
+    """How a scalar changes with the operands of a call: each shaped and typed as its operand, None if not given."""
+
+    d_query: Array
+    d_key: Array | None = None
+    d_value: Array | None = None
+    d_mask: Array | None = None
+    d_sinks: Array | None = None
     path: Path

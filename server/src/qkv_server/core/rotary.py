@@ -3,11 +3,94 @@
 "RoFormer" (Su et al., 2021), section 3.2; ONNX operator RotaryEmbedding (opset 23).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.positions import IntArray, segment_starts, standing, valid_keys, valid_queries
 from qkv_server.core.precision import FLOATING, compute_type, is_floating, widened
-from qkv_server.core.problem import Array
+from qkv_server.core.problem import Array, Rotary, RotaryPairing, Visibility
+from qkv_server.core.rotary_scaling import unscaled
 from qkv_server.core.violations import Violations
+
+DEFAULT_BASE = 10000.0
+
+
+class Turn(NamedTuple):
+    """By how much the features of heads (B, H, N, D) are turned."""
+
+    cosines: Array  # (B or 1, 1, N, size / 2)
+    sines: Array  # (B or 1, 1, N, size / 2)
+    pairing: RotaryPairing
+
+    def forth(self, heads: Array) -> Array:
+        """The heads turned."""
+        return turned(heads, self.cosines, self.sines, self.pairing)
+
+    def back(self, heads: Array) -> Array:
+        """What `forth` undoes up to its amplitude: its transpose, which carries gradients."""
+        return turned(heads, self.cosines, -self.sines, self.pairing)
+
+
+def turns(rotary: Rotary, visibility: Visibility, dimensions: Dimensions) -> tuple[Turn, Turn]:
+    """By how much queries and new keys are turned."""
+    queries, keys = rotary_positions(rotary, visibility, dimensions)
+    size = rotary.rotary_size or dimensions.head_size
+    base = rotary.base or DEFAULT_BASE
+    if rotary.scaling is None:
+        frequencies, amplitude = unscaled(base, size), 1.0
+    else:
+        length = rotary.sequence_length or _sequence_length(queries, keys, visibility, dimensions)
+        frequencies, amplitude = rotary.scaling.frequencies(base, size, length), rotary.scaling.amplitude
+
+    def turn(positions: IntArray) -> Turn:
+        angles = positions[:, None, :, None] * frequencies
+        cosines, sines = amplitude * np.cos(angles), amplitude * np.sin(angles)
+        return Turn(widened(cosines, dimensions.compute), widened(sines, dimensions.compute), rotary.pairing)
+
+    return turn(queries), turn(keys)
+
+
+def rotary_positions(rotary: Rotary, visibility: Visibility, dimensions: Dimensions) -> tuple[IntArray, IntArray]:
+    """The positions of queries and new keys: (B or 1, L) and (B or 1, S)."""
+    if rotary.query_positions is not None:
+        queries = _rows(rotary.query_positions)
+    else:
+        at = standing(visibility, dimensions)
+        queries = at.position - at.begin
+    if rotary.key_positions is not None:
+        return queries, _rows(rotary.key_positions)
+    keys = dimensions.past + np.arange(dimensions.new_keys)[None]
+    if len(visibility.cumulative_query_lengths):
+        starts = segment_starts(visibility)[1]
+        keys = keys - starts[np.searchsorted(starts, keys, side="right") - 1]
+    return queries, keys
+
+
+def turned(x: Array, cosines: Array, sines: Array, pairing: RotaryPairing) -> Array:
+    """Heads (…, D) whose first features, twice as many as the tables (…, size / 2) have, are turned."""
+    half = cosines.shape[-1]
+    if pairing is RotaryPairing.INTERLEAVED:
+        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    else:
+        first, second = slice(0, half), slice(half, 2 * half)
+    result = x.copy()
+    result[..., first] = x[..., first] * cosines - x[..., second] * sines
+    result[..., second] = x[..., first] * sines + x[..., second] * cosines
+    return result
+
+
+def _rows(positions: Array) -> IntArray:
+    """(N,) or (B, N) → (1 or B, N)."""
+    return np.atleast_2d(positions).astype(np.int64)
+
+
+def _sequence_length(queries: IntArray, keys: IntArray, visibility: Visibility, dimensions: Dimensions) -> int:
+    """The largest position of a valid query or key, plus 1."""
+    new_keys = valid_keys(visibility, dimensions)[:, dimensions.past : dimensions.keys]
+    of_queries = np.where(valid_queries(visibility, dimensions), queries, 0).max(initial=0)
+    return 1 + int(max(of_queries, np.where(new_keys, keys, 0).max(initial=0)))
 
 
 def rotary_tables(positions: int, rotary_size: int, base: float = 10000.0) -> tuple[Array, Array]:
@@ -39,21 +122,11 @@ def rotary_embedding(
         per_head = x.reshape(*x.shape[:2], heads, x.shape[2] // heads)  # (B, L, H, D)
     else:
         per_head = x.swapaxes(1, 2)  # (B, L, H, D)
-    size = rotary_size or per_head.shape[-1]
-    turning, still = widened(per_head[..., :size], compute), per_head[..., size:]
     if position_ids is not None:
         cosines, sines = cosines[position_ids], sines[position_ids]  # (B, L, size / 2)
     cosine, sine = (widened(table, compute)[:, :, None] for table in (cosines, sines))  # (B, L, 1, size / 2)
-    if interleaved:
-        first, second = turning[..., 0::2], turning[..., 1::2]
-    else:
-        first, second = np.split(turning, 2, axis=-1)
-    turned = (first * cosine - second * sine, first * sine + second * cosine)
-    if interleaved:
-        rotated = np.stack(turned, axis=-1).reshape(turning.shape)
-    else:
-        rotated = np.concatenate(turned, axis=-1)
-    result = np.concatenate((rotated.astype(x.dtype, copy=False), still), axis=-1)
+    pairing = RotaryPairing.INTERLEAVED if interleaved else RotaryPairing.HALF_SPLIT
+    result = turned(widened(per_head, compute), cosine, sine, pairing).astype(x.dtype, copy=False)
     return result.reshape(x.shape) if x.ndim == 3 else result.swapaxes(1, 2)
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.positions import BoolArray, IntArray, Standing, standing
+from qkv_server.core.precision import is_floating
 from qkv_server.core.problem import Array, Visibility
-from qkv_server.core.visibility import BoolArray, IntArray, key_range, mask_attends, mask_bias, valid_queries
+from qkv_server.core.visibility import attends, four_axes, given_mask, is_limited, key_block_size, key_range, mask_bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A range of keys, and which pairs in it are visible: None for all, else broadcasting to (n, G, queries, keys)."""
+    """Some keys, in order, and which pairs with them are visible: None for all, else to (n, G, queries, keys)."""
 
-    keys: slice
+    keys: slice | IntArray
+    width: int
     visible: BoolArray | None
-
-    @property
-    def width(self) -> int:
-        """The number of keys."""
-        return int(self.keys.stop - self.keys.start)
 
 
 class Sight:
@@ -42,66 +41,139 @@ class Sight:
 
     def __init__(self, visibility: Visibility, dimensions: Dimensions) -> None:
         self._dimensions = dimensions
-        low, high = key_range(visibility, dimensions)
-        rows = (dimensions.batch, dimensions.queries)
-        self._low: IntArray = np.broadcast_to(low, rows)
-        self._high: IntArray = np.broadcast_to(high, rows)
-        self._valid: BoolArray = np.broadcast_to(valid_queries(visibility, dimensions), rows)
-        self._mask = None
-        if visibility.mask is not None:
-            mask = _four_axes(mask_attends(visibility, dimensions))
-            extra = [(0, 0)] * 3 + [(0, dimensions.extra_keys)]
-            self._mask = np.pad(mask, extra, constant_values=True) if dimensions.extra_keys else mask
-        bias = mask_bias(visibility, dimensions, dimensions.compute)
-        self.bias = None if bias is None else _four_axes(bias)  # (B, Hq, L, T), any axis of which may be 1
+        self._visibility = visibility
+        self._range: tuple[IntArray, IntArray] | None = None  # None: every query may see every key
+        if is_limited(visibility):
+            self._range = key_range(visibility, dimensions, self._standing)
+        self._mask = given_mask(visibility, dimensions)
+        self._map: BoolArray | None = None
+        if visibility.block_map is not None:  # the extra keys are a block of their own
+            self._map = np.pad(four_axes(visibility.block_map), [(0, 0)] * 3 + [(0, 1)], constant_values=True)
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return standing(self._visibility, self._dimensions)
 
     def tiles(self, block: Block, width: int, keys: slice) -> Iterator[Tile]:
         """The tiles within a range of keys that some query of the block sees, in order.
 
         Tiles begin at multiples of the width, and the last one ends with the last key that the block sees: nothing
-        depends on keys that it does not see.
+        depends on keys that it does not see. With a block map they are the keys that it leaves, cut to that width.
         """
-        low, high = self._low[block.row, block.queries], self._high[block.row, block.queries]
-        first = int(np.where(low < high, low, self._dimensions.keys).min(initial=self._dimensions.keys))
-        last = self._dimensions.all_keys if self._dimensions.extra_keys else int(high.max(initial=0))
-        for begin in range(max(first, keys.start) // width * width, min(last, keys.stop), width):
-            tile = slice(begin, min(begin + width, last, keys.stop))
-            visible = self._visible(block, tile, low, high)
+        begin, end = keys.start, min(keys.stop, self._dimensions.all_keys)
+        bounds = None
+        if self._range is not None:
+            low, high = bounds = self._of(self._range[0], block), self._of(self._range[1], block)
+            given = self._dimensions.keys
+            begin = max(begin, int(np.where(low < high, low, given).min(initial=given)))
+            if not self._dimensions.extra_keys:
+                end = min(end, int(high.max(initial=0)))
+        if self._map is None:
+            places: Iterator[slice | IntArray] = (
+                slice(start, min(start + width, end)) for start in range(begin // width * width, end, width)
+            )
+        else:
+            left = self._left_by_map(block, begin, end)
+            places = (_as_slice(left[start : start + width]) for start in range(0, len(left), width))
+        for place in places:
+            visible = self._visible(block, place, bounds)
             if visible is None or visible.any():
-                yield Tile(tile, visible)
+                yield Tile(place, place.stop - place.start if isinstance(place, slice) else len(place), visible)
+
+    def every_key(self) -> slice:
+        """The range of all keys."""
+        return slice(0, self._dimensions.all_keys)
 
     def valid(self, block: Block) -> BoolArray:
         """Which queries (r) of a block are not padding."""
-        valid: BoolArray = self._valid[block.row, block.queries]
-        return valid
+        return self._of(self._standing.valid, block)
 
-    def part(self, mask: Array, block: Block, keys: slice) -> Array:
-        """The part of a mask (B, Hq, L, T), any axis of which may be 1, for a block: to (n, G, queries, keys)."""
+    def position(self, block: Block) -> IntArray:
+        """Where the queries (r) of a block stand among the keys."""
+        return self._of(self._standing.position, block)
+
+    def mask_bias(self, block: Block, keys: slice | IntArray) -> Array | None:
+        """What a floating mask adds to the scores of a block, to (n, G, r, keys); anything where it hides."""
+        if self._mask is None or not is_floating(self._mask.dtype):
+            return None
+        return mask_bias(self.rows_of(self._mask, block)[..., keys], self._dimensions.compute)
+
+    def largest_mask_bias(self) -> float:
+        """The largest |bias| of the whole mask, 0 if it has none; NaN if that is one of them."""
+        if self._mask is None or not is_floating(self._mask.dtype):
+            return 0.0
+        smallest = self._mask.min(initial=0, where=self._mask != -np.inf)
+        return max(abs(float(smallest)), abs(float(self._mask.max(initial=0))))
+
+    def rows_of(self, mask: Array, block: Block) -> Array:
+        """The rows of a mask (B, Hq, L, …), any of whose axes may be 1, for a block: (n or 1, G or 1, r or 1, …)."""
+        row = self._heads_of(mask, block)
+        return row[:, :, block.queries] if row.shape[2] > 1 else row
+
+    def _heads_of(self, mask: Array, block: Block) -> Array:
         groups = self._dimensions.groups
         row = mask[block.row if mask.shape[0] > 1 else 0]
-        if mask.shape[1] > 1:
-            row = row[block.kv_heads.start * groups : block.kv_heads.stop * groups]
-            row = row.reshape(-1, groups, *row.shape[1:])
-        else:
-            row = row[None]
-        if mask.shape[2] > 1:
-            row = row[:, :, block.queries]
-        part: Array = row[..., keys]
+        if mask.shape[1] == 1:
+            heads: Array = row[None]
+            return heads
+        of_block: Array = row[block.kv_heads.start * groups : block.kv_heads.stop * groups]
+        return of_block.reshape(len(of_block) // groups, groups, *row.shape[1:])
+
+    def _of(self, rows: Array, block: Block) -> Array:
+        """Of what is known for each query, (B or 1, L), the part of a block."""
+        part: Array = rows[block.row if len(rows) > 1 else 0, block.queries]
         return part
 
-    def _visible(self, block: Block, tile: slice, low: IntArray, high: IntArray) -> BoolArray | None:
-        mask = None if self._mask is None else self.part(self._mask, block, tile)
-        if mask is not None and mask.all():
-            mask = None
-        extra = tile.stop > self._dimensions.keys
-        if not extra and (low <= tile.start).all() and (high >= tile.stop).all():
-            return mask
-        positions = np.arange(tile.start, tile.stop)
-        visible = (low[:, None] <= positions) & (positions < high[:, None])  # (queries, keys)
-        if extra:
-            visible |= (positions >= self._dimensions.keys) & self._valid[block.row, block.queries, None]
-        return visible[None, None] if mask is None else visible & mask
+    def _left_by_map(self, block: Block, begin: int, end: int) -> IntArray:
+        """The keys of a range that the block map leaves to some query of the block."""
+        assert self._map is not None  # noqa: S101 - asked only when there is one
+        size = self._visibility.query_block_size
+        rows = slice(block.queries.start // size, (block.queries.stop - 1) // size + 1)
+        keys = np.arange(begin, end)
+        some: BoolArray = np.asarray(self._heads_of(self._map, block)[:, :, rows].any(axis=(0, 1, 2)))
+        left: IntArray = keys[some[self._blocks_of(keys)]]
+        return left
+
+    def _map_at(self, block: Block, keys: IntArray) -> BoolArray:
+        assert self._map is not None  # noqa: S101 - asked only when there is one
+        rows = np.arange(block.queries.start, block.queries.stop)[:, None] // self._visibility.query_block_size
+        attends: BoolArray = self._heads_of(self._map, block)[:, :, rows, self._blocks_of(keys)]
+        return attends
+
+    def _blocks_of(self, keys: IntArray) -> IntArray:
+        """The column of the block map of each key."""
+        return np.where(keys < self._dimensions.keys, keys // key_block_size(self._visibility), -1)
+
+    def _visible(
+        self, block: Block, place: slice | IntArray, bounds: tuple[IntArray, IntArray] | None
+    ) -> BoolArray | None:
+        parts = []
+        if self._mask is not None:
+            parts.append(attends(self.rows_of(self._mask, block)[..., place], self._visibility.mask_polarity))
+        if self._map is not None:
+            parts.append(self._map_at(block, as_keys(place)))
+        if bounds is not None:
+            low, high = bounds
+            keys = as_keys(place)
+            extra = keys[-1] >= self._dimensions.keys
+            if extra or not ((low <= keys[0]).all() and (high > keys[-1]).all()):
+                inside = (low[:, None] <= keys) & (keys < high[:, None])  # (queries, keys)
+                if extra:
+                    inside |= (keys >= self._dimensions.keys) & self.valid(block)[:, None]
+                parts.append(inside[None, None])
+        visible: BoolArray | None = None
+        for part in parts:
+            if not part.all():
+                visible = part if visible is None else visible & part
+        return visible
 
 
-def _four_axes(mask: Array) -> Array:
-    return mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+def as_keys(place: slice | IntArray) -> IntArray:
+    """The keys of a tile, one by one."""
+    return np.arange(place.start, place.stop) if isinstance(place, slice) else place
+
+
+def _as_slice(keys: IntArray) -> slice | IntArray:
+    """The keys as a slice where they follow each other, so that nothing is copied."""
+    first, last = int(keys[0]), int(keys[-1])
+    return slice(first, last + 1) if last - first == len(keys) - 1 else keys

@@ -50,8 +50,8 @@ class Violations:
         comma = "," if len(expected) == 1 else ""
         return self.require(fits, field, f"shape is {array.shape}, expected ({wanted}{comma})")
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
+    def __len__(self) -> int:
+        return len(self._found)
 
     def __iter__(self) -> Iterator[Violation]:
         return iter(self._found.values())

@@ -15,3 +15,14 @@ class Work:
     masked_scores: Array | None = None  # (B, Hq, L, T)
     weights: Array | None = None  # (B, Hq, L, T)
     log_sum_exp: Array | None = None  # (B, Hq, L), or (B, Hq, T) when the softmax is over queries
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class GradientWork:
+    """The gradients of heads, and of what stands beside them."""
+
+    d_query: Array  # (B, Hq, L, D)
+    d_key: Array  # (B, Hkv, T, D)
+    d_value: Array  # (B, Hkv, T, Dv)
+    d_mask: Array | None = None  # shaped as the mask, which is floating
+    d_sinks: Array | None = None  # (Hq,)

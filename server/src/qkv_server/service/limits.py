@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from qkv_server.core import Dimensions, Problem, answer_bytes, working_bytes
 from qkv_server.service.errors import TooLargeError
 
 
@@ -13,11 +12,11 @@ class Limits:
     message_bytes: int = 256 * 2**20
     working_bytes: int = 4 * 2**30
 
-    def admit(self, problem: Problem, dimensions: Dimensions) -> None:
-        """Raise TooLargeError if the answer or the work would be larger than the limits."""
+    def admit(self, *, answer: int, working: int) -> None:
+        """Raise TooLargeError if the bytes of the answer, or those needed to compute it, are above the limits."""
         for what, needed, limit in (
-            ("the answer", answer_bytes(problem, dimensions), self.message_bytes),
-            ("computing the answer", working_bytes(problem, dimensions), self.working_bytes),
+            ("the answer", answer, self.message_bytes),
+            ("computing the answer", working, self.working_bytes),
         ):
             if needed > limit:
                 raise TooLargeError(what, needed, limit)

@@ -1,13 +1,13 @@
-"""From an answer of the core to an AttentionResponse, in the form of the question."""
+"""From an answer of the core to messages, in the form of the question."""
 
 from dataclasses import fields
 
 import numpy as np
 
 from qkv import codec
-from qkv.v1.attention_pb2 import AttentionResponse
+from qkv.v1.attention_pb2 import AttentionResponse, Report
 from qkv.v1.tensor_pb2 import Operand
-from qkv_server.core import Answer
+from qkv_server.core import Answer, Path
 from qkv_server.core.problem import Array
 
 ARRAYS = tuple(field.name for field in fields(Answer) if field.name != "path")
@@ -16,17 +16,23 @@ ARRAYS = tuple(field.name for field in fields(Answer) if field.name != "path")
 def write(answer: Answer, *, in_matrices: bool) -> AttentionResponse:
     """The response with every array of the answer, as matrices where the question was one and the rank allows it."""
     response = AttentionResponse()
-    response.report.path = answer.path.value
     for name in ARRAYS:
         array: Array | None = getattr(answer, name)
         if array is not None:
-            getattr(response, name).CopyFrom(_operand(array, in_matrices=in_matrices))
+            fill(getattr(response, name), array, in_matrices=in_matrices)
     return response
 
 
-def _operand(array: Array, *, in_matrices: bool) -> Operand:
+def fill(operand: Operand, array: Array, *, in_matrices: bool) -> None:
+    """Make an array of an operand: a tensor, or a matrix if it has rank 2, or 1, which is a matrix of one column."""
     if in_matrices and array.ndim == 1:
         array = array[:, np.newaxis]
     if in_matrices and array.ndim == 2:
-        return Operand(matrix=codec.to_matrix(array))
-    return Operand(tensor=codec.to_tensor(array))
+        codec.fill_matrix(operand.matrix, array)
+    else:
+        codec.fill_tensor(operand.tensor, array)
+
+
+def report(path: Path, arrived: float, started: float, finished: float) -> Report:
+    """How an answer was made; times are of `time.monotonic`."""
+    return Report(path=path.value, queue_seconds=started - arrived, compute_seconds=finished - started)

@@ -1,0 +1,65 @@
+"""What Python people write put into the fields of messages; None leaves a field unset."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qkv import codec
+
+FLAGS = ("mask", "block_map")
+
+
+def set_operands(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> None:
+    """Set operand fields by name; a number that Python wrote is float64. The prefix stands before names in errors.
+
+    But for masks: a list of 0 and 1 could be meant as booleans or to be added, so that the server refuses it.
+    """
+    for name, given in arrays.items():
+        if given is None:
+            continue
+        array = np.asarray(given)
+        if not hasattr(given, "dtype") and array.dtype.kind in "iu" and name not in FLAGS:
+            array = array.astype(np.float64)
+        _set_operand(message, name, array, prefix)
+
+
+def set_integers(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> None:
+    """Set operand fields that hold integers; those that Python wrote are int64."""
+    for name, given in arrays.items():
+        if given is None:
+            continue
+        array = np.asarray(given)
+        if not hasattr(given, "dtype") and (array.dtype.kind in "iu" or not array.size):
+            array = array.astype(np.int64)
+        _set_operand(message, name, array, prefix)
+
+
+def set_numbers(message: Any, values: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> None:
+    """Set fields that are a number or a boolean, each from the value of its name if there is one."""
+    for name in names:
+        value = values.get(name)
+        if value is not None:
+            try:
+                setattr(message, name, value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{prefix}{name}: {error}") from None
+
+
+def set_lists(message: Any, values: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> None:
+    """Set fields that are several numbers, each from the sequence or array of its name if there is one."""
+    for name in names:
+        given = values.get(name)
+        if given is not None:
+            try:
+                getattr(message, name).extend(np.asarray(given).ravel().tolist())
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{prefix}{name}: {error}") from None
+
+
+def _set_operand(message: Any, name: str, array: npt.NDArray[Any], prefix: str) -> None:
+    try:
+        codec.fill_tensor(getattr(message, name).tensor, array)
+    except TypeError as error:
+        raise TypeError(f"{prefix}{name}: {error}") from None

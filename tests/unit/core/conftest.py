@@ -1,0 +1,16 @@
+"""What several tests of the core run under."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from qkv_server.core import planner
+
+
+@pytest.fixture(scope="module")
+def small_tiles() -> Iterator[None]:
+    """Tiles of a few rows and keys, so that small problems have many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in {"FEW_ROWS": 1, "TILE_KEYS": 2, "TILE_ROWS": 2, "DECODE_KEYS": 2, "DECODE_SPLIT": 4}.items():
+            patch.setattr(planner, name, size)
+        yield
