@@ -4,193 +4,134 @@ Both sides get two threads; ours is one BLAS thread on each of two. Ratios below
 PyTorch the peer is the plain NumPy formula. Run it with `make bench-core`; nothing else should run on the machine.
 """
 
+import argparse
 import json
 import platform
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import core_peers
 import numpy as np
-import numpy.typing as npt
-from matplotlib.figure import Figure
-from measure import Comparison, compare, geometric_mean
+from core_cases import Case, cases
+from measure import Comparison, compare, geometric_mean, median_seconds
+from plot import ratio_bars
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from qkv_server import core
 
-try:
-    import torch
-except ImportError:
-    torch = None
-
-Array = npt.NDArray[Any]
-
 THREADS = 2
 RESULTS = Path(__file__).parent / "results"
-
-DENSE = (  # B, H, L, D
-    (1, 8, 64, 64),
-    (1, 8, 128, 64),
-    (1, 8, 256, 64),
-    (1, 8, 512, 64),
-    (8, 12, 128, 64),
-    (1, 12, 1024, 64),
-    (1, 8, 2048, 64),
-    (1, 8, 4096, 128),
-    (1, 2, 8192, 64),
-)
-GROUPED = ((1, 8, 2, 1024, 64), (1, 32, 8, 512, 128))  # B, Hq, Hkv, L, D
-DECODE_KEYS = (1024, 4096, 16384, 65536)  # one query of 32 heads over 8 key and value heads of 128
-WINDOWED = (1, 2, 8192, 64)
-WINDOW = 256
 MEMORY_LENGTHS = (16384, 32768, 65536, 131072)
 MEMORY_WINDOW = 1024
+SGEMM_SIZE = 2048
+LONG = 2048  # queries from which on the rate of arithmetic is told
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One row of the table: a name, a kind, and a call with its visibility."""
+class Row:
+    """A case that was measured."""
 
-    kind: str
-    name: str
-    query: Array
-    key: Array
-    value: Array
-    visibility: core.Visibility
-    mask: Array | None = None  # what the peer needs to see the same
+    case: Case
+    comparison: Comparison
+    path: str
 
     @property
-    def problem(self) -> core.Problem:
-        """The call as the core takes it."""
-        return core.Problem(query=self.query, key=self.key, value=self.value, visibility=self.visibility)
+    def full_and_long(self) -> bool:
+        """Whether every pair of many is computed."""
+        return self.case.kind == "dense" and not self.case.visibility.causal and self.case.query.shape[2] >= LONG
 
 
 def main() -> int:
     """Run every case, print the table and the summary, and save both."""
-    threadpool_limits(1, user_api="blas")
-    peer = _torch_peer if torch is not None else _plain_peer
-    name = f"torch {torch.__version__}" if torch is not None else "plain NumPy (PyTorch is not installed)"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="KIND", help="dense, structured, decode or gradients; nothing is saved")
+    only = parser.parse_args().only
     kernels = ", ".join(
         sorted({f"{info['internal_api']} {info.get('architecture', '')}" for info in threadpool_info()})
     )
-    print(f"NumPy {np.__version__} ({kernels}) against {name}, {THREADS} threads each; medians of interleaved rounds\n")
+    print(
+        f"NumPy {np.__version__} ({kernels}) against {core_peers.version()}, {THREADS} threads each; "
+        "medians of interleaved rounds\n"
+    )
+    sgemm = _sgemm_rate()
+    threadpool_limits(1, user_api="blas")
     print(f"{'':10} {'shape':34} {'ours':>10} {'peer':>10} {'ratio':>7}  path")
-    rows = []
     with ThreadPoolExecutor(THREADS) as executor:
         spread = core.spread_over(executor, THREADS - 1)
-        for case in _cases():
-            comparison, path = _run(case, spread, peer)
-            rows.append((case, comparison, path))
-            print(
-                f"{case.kind:10} {case.name:34} {comparison.ours * 1e3:7.2f} ms {comparison.peer * 1e3:7.2f} ms"
-                f" {comparison.ratio:7.2f}  {path}",
-                flush=True,
-            )
-        memory = [(length, _memory_above_answer(length, spread)) for length in MEMORY_LENGTHS]
+        rows = list(_rows((case for case in cases() if only in (None, case.kind)), spread))
+        memory = [] if only else [(length, _memory_above_answer(length, spread)) for length in MEMORY_LENGTHS]
     for length, peak in memory:
         print(
             f"memory     {length} queries and keys, window {MEMORY_WINDOW}: {peak / 1e6:.1f} MB above inputs and output"
         )
-    against = "torch" if torch is not None else "plain NumPy"
-    lengths, peaks = np.log(np.array(memory, dtype=np.float64)).T
-    exponent = float(np.polyfit(lengths, peaks, 1)[0])
-    ratios = {kind: [c.ratio for case, c, _ in rows if case.kind == kind] for kind in ("dense", "decode", "windowed")}
-    summary = {
-        f"dense geomean vs {against}": geometric_mean(ratios["dense"]),
-        "worst dense": max(ratios["dense"]),
-        "structured speed-ups": [round(1 / ratio, 2) for ratio in ratios["windowed"]],
-        f"decode geomean vs {against}": geometric_mean(ratios["decode"]),
-        "memory exponent": exponent,
-    }
-    _save(name, kernels, rows, memory, summary)
-    _plot(rows, against)
+    summary = _summary(rows, memory, sgemm)
+    if not only:
+        _save(kernels, rows, memory, summary)
+        names = [f"{row.case.kind} {row.case.name}" for row in rows]
+        label = f"time of ours / time of {core_peers.NAME}; below 1 is faster"
+        ratio_bars(names, [row.comparison.ratio for row in rows], label, RESULTS / "core.png")
     print()
     for line, figure in summary.items():
-        print(f"{line}: {figure:.2f}" if isinstance(figure, float) else f"{line}: window {figure}")
+        print(f"{line}: {figure:.2f}" if isinstance(figure, float) else f"{line}: {figure}")
     return 0
 
 
-def _cases() -> list[Case]:
-    generator = np.random.default_rng(0)
-
-    def case(
-        kind: str,
-        name: str,
-        query: tuple[int, ...],
-        kv: tuple[int, ...],
-        visibility: core.Visibility | None = None,
-        mask: Array | None = None,
-    ) -> Case:
-        operands = [generator.standard_normal(shape, dtype=np.float32) for shape in (query, kv, kv)]
-        return Case(kind, name, operands[0], operands[1], operands[2], visibility or core.Visibility(), mask)
-
-    cases = []
-    for shape in DENSE:
-        cases.append(case("dense", f"{shape}", shape, shape))
-        cases.append(case("dense", f"{shape} causal", shape, shape, core.Visibility(causal=True)))
-    for batch, heads, kv_heads, length, size in GROUPED:
-        query, kv = (batch, heads, length, size), (batch, kv_heads, length, size)
-        cases.append(case("dense", f"{query} over {kv_heads}", query, kv))
-    everything = np.ones((WINDOWED[2],) * 2, bool)
-    band = np.tril(everything) & ~np.tril(everything, -WINDOW - 1)
-    window = core.Visibility(causal=True, window_left=WINDOW)
-    cases.append(case("windowed", f"{WINDOWED} window {WINDOW}", WINDOWED, WINDOWED, window, band))
-    decode = [
-        case("decode", f"1 query, {keys} keys, 32 over 8 heads", (1, 32, 1, 128), (1, 8, keys, 128))
-        for keys in DECODE_KEYS
-    ]
-    return cases + decode
+def _rows(chosen: Iterable[Case], spread: core.Spread) -> Iterable[Row]:
+    for case in chosen:
+        ours, theirs = case.ours(spread, THREADS), core_peers.theirs(case, THREADS)
+        if theirs is None:
+            print(f"{case.kind:10} {case.name:34} {core_peers.NAME} cannot")
+            continue
+        for mine, other in zip(ours(), theirs(), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4, err_msg=case.name)
+        row = Row(case, compare(ours, theirs), case.path(THREADS))
+        yield row
+        print(
+            f"{case.kind:10} {case.name:34} {row.comparison.ours * 1e3:7.2f} ms {row.comparison.peer * 1e3:7.2f} ms"
+            f" {row.comparison.ratio:7.2f}  {row.path}",
+            flush=True,
+        )
 
 
-def _run(case: Case, spread: core.Spread, peer: Callable[[Case], Callable[[], Array]]) -> tuple[Comparison, str]:
-    def ours() -> core.Answer:
-        problem = case.problem
-        return core.solve(problem, core.check(problem), spread, THREADS)
+def _summary(rows: list[Row], memory: list[tuple[int, int]], sgemm: float) -> dict[str, Any]:
+    """The last lines, by name."""
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        ratios.setdefault(row.case.kind, []).append(row.comparison.ratio)
+    rates = [row.case.flops / row.comparison.ours / sgemm for row in rows if row.full_and_long]
+    summary: dict[str, Any] = {}
+    if rates:
+        summary["sgemm rate"] = f"{sgemm / 1e9:.0f} GF/s"
+        summary[f"of it from L = {LONG} on"] = ", ".join(f"{rate:.0%}" for rate in rates)
+    if "gradients" in ratios:
+        summary[f"gradients geomean vs {core_peers.NAME}"] = geometric_mean(ratios["gradients"])
+        summary["worst gradients"] = max(ratios["gradients"])
+    if "dense" in ratios:
+        summary[f"dense geomean vs {core_peers.NAME}"] = geometric_mean(ratios["dense"])
+        summary["worst dense"] = max(ratios["dense"])
+    structured = [row for row in rows if row.case.kind == "structured"]
+    if structured:
+        speed_ups = (f"{row.case.name} {1 / row.comparison.ratio:.1f}" for row in structured)
+        summary["structured speed-ups"] = ", ".join(speed_ups)
+    if "decode" in ratios:
+        summary[f"decode geomean vs {core_peers.NAME}"] = geometric_mean(ratios["decode"])
+    if memory:
+        lengths, peaks = np.log(np.array(memory, dtype=np.float64)).T
+        summary["memory exponent"] = float(np.polyfit(lengths, peaks, 1)[0])
+    return summary
 
-    theirs = peer(case)
-    answer = ours()
-    np.testing.assert_allclose(answer.output, theirs(), rtol=1e-4, atol=1e-5, err_msg=case.name)
-    return compare(ours, theirs), answer.path.value
 
-
-def _torch_peer(case: Case) -> Callable[[], Array]:
-    """PyTorch's own choice of kernel, without gradients."""
-    torch.set_num_threads(THREADS)
-    torch.set_grad_enabled(False)
-    query, key, value = (torch.from_numpy(array) for array in (case.query, case.key, case.value))
-    mask = None if case.mask is None else torch.from_numpy(case.mask)
-    causal = mask is None and case.visibility.causal
-    grouped = query.shape[1] != key.shape[1]
-    attention = torch.nn.functional.scaled_dot_product_attention
-
-    def run() -> Array:
-        answer: Array = attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped).numpy()
-        return answer
-
-    return run
-
-
-def _plain_peer(case: Case) -> Callable[[], Array]:
-    """The formula on whole arrays, as one writes it in NumPy."""
-    groups = case.query.shape[1] // case.key.shape[1]
-    key, value = (np.repeat(array, groups, axis=1) for array in (case.key, case.value))
-    mask = case.mask
-    if mask is None and case.visibility.causal:
-        mask = np.tril(np.ones((case.query.shape[2], key.shape[2]), bool))
-
-    def run() -> Array:
-        scores = case.query @ key.swapaxes(-1, -2) / np.float32(np.sqrt(key.shape[-1]))
-        if mask is not None:
-            scores = np.where(mask, scores, -np.inf)
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        answer: Array = weights @ value / weights.sum(axis=-1, keepdims=True)
-        return answer
-
-    return run
+def _sgemm_rate() -> float:
+    """Floating-point operations a second of NumPy's product of two large matrices, on as many BLAS threads."""
+    a, b = np.random.default_rng(0).standard_normal((2, SGEMM_SIZE, SGEMM_SIZE), dtype=np.float32)
+    with threadpool_limits(THREADS, user_api="blas"):
+        seconds = median_seconds(lambda: np.matmul(a, b), 9)
+    return float(2 * SGEMM_SIZE**3 / seconds)
 
 
 def _memory_above_answer(length: int, spread: core.Spread) -> int:
@@ -205,32 +146,23 @@ def _memory_above_answer(length: int, spread: core.Spread) -> int:
     return peak - answer.output.nbytes
 
 
-def _save(peer: str, kernels: str, rows: list[Any], memory: list[Any], summary: dict[str, Any]) -> None:
+def _save(kernels: str, rows: list[Row], memory: list[tuple[int, int]], summary: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
+    machine = {
+        "processor": platform.machine(),
+        "kernels": kernels,
+        "numpy": np.__version__,
+        "peer": core_peers.version(),
+    }
     content = {
-        "machine": {"processor": platform.machine(), "kernels": kernels, "numpy": np.__version__, "peer": peer},
+        "machine": machine,
         "rows": [
-            {"kind": case.kind, "name": case.name, "path": path} | asdict(comparison) for case, comparison, path in rows
+            {"kind": row.case.kind, "name": row.case.name, "path": row.path} | asdict(row.comparison) for row in rows
         ],
         "memory": [{"length": length, "bytes": peak} for length, peak in memory],
         "summary": summary,
     }
     (RESULTS / "core.json").write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _plot(rows: list[tuple[Case, Comparison, str]], against: str) -> None:
-    """The ratios as bars, on a scale where twice as fast and twice as slow are as far from 1."""
-    figure = Figure(figsize=(9, 0.3 * len(rows) + 1), layout="constrained")
-    axes = figure.subplots()
-    names = [f"{case.kind} {case.name}" for case, _, _ in rows]
-    ratios = [comparison.ratio for _, comparison, _ in rows]
-    colors = ["tab:green" if ratio <= 1 else "tab:gray" for ratio in ratios]
-    axes.barh(names, [ratio - 1 for ratio in ratios], left=1, color=colors)
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel(f"time of ours / time of {against}; below 1 is faster")
-    axes.invert_yaxis()
-    figure.savefig(RESULTS / "core.png", dpi=120)
 
 
 if __name__ == "__main__":

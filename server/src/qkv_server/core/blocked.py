@@ -31,9 +31,11 @@ from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Vi
 from qkv_server.core.running_maximum import RunningMaximum, finite_shift
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
-from qkv_server.core.tile_scores import TileScores, keys_of, padded, per_group
+from qkv_server.core.tile_scores import TileScores, keys_of, padded, per_group, tile_scratch
 from qkv_server.core.tiles import Block, Sight, Tile
 from qkv_server.core.work import Work
+
+Kept = list[tuple[Tile, Array]]  # tiles, and an array (n, G·r, W) for each
 
 SAFE = 60.0  # natural units: e^±60 times a safe value is a normal float32, and so are sums of 2^20 of these
 SAFE_VALUES = {FLOAT32: (2.0**-39, 2.0**20), FLOAT64: (2.0**-900, 2.0**900)}
@@ -92,7 +94,7 @@ class Blocks:
             self._wild = np.where(finite, d.compute.type(0), value)
             self._value_sizes = np.abs(self._value).max(axis=3, initial=0)
         self._key_norms = _norms(key)  # (B, Hkv, T)
-        self._every_row_safe = self._are_all_safe()
+        self.every_row_safe = self._are_all_safe()
         self._ones = np.ones(padded(plan.keys), d.compute)
 
         if Quantity.AVERAGED_WEIGHTS in outputs:
@@ -115,7 +117,7 @@ class Blocks:
         """The tasks, the longest first."""
         for block in self._blocks():
             for part in range(self._parts):
-                yield partial(self._attend, block, part)
+                yield partial(self.attend, block, part)
 
     def _blocks(self) -> Iterator[Block]:
         """The blocks, the last queries first: they see the most keys when attention is causal."""
@@ -151,8 +153,12 @@ class Blocks:
         )
 
     @np.errstate(all="ignore")  # each thread has its own
-    def _attend(self, block: Block, part: int) -> None:
-        """Sum one part of the keys for the rows of a block; divide by the total if it is the only part."""
+    def attend(self, block: Block, part: int = 0, kept: Kept | None = None) -> None:
+        """Sum one part of the keys for the rows of a block; divide by the total if it is the only part.
+
+        `kept` is filled with the exponentials of every tile, which are those of the maxima as they ended if there is no
+        running maximum.
+        """
         d, exponential = self._dimensions, self.exponential
         scaled = self.scores_of.scaled(block)
         n, rows, _ = scaled.high.shape
@@ -161,23 +167,26 @@ class Blocks:
         tile_total = scratch("total", total.shape, d.compute)
         summed = np.zeros((n, rows, d.value_size), d.compute)
         tile_sum = scratch("sum", summed.shape, d.compute)
-        for tile in self.sight.tiles(block, self._plan.keys, self._keys_of(part)):
+        for place, tile in enumerate(self.sight.tiles(block, self._plan.keys, self._keys_of(part))):
             self._cancellation.check()
-            padded_scores, low = self.scores_of.masked(scaled, block, tile)
-            scores = padded_scores[..., : tile.width]
+            out = tile_scratch("scores" if kept is None else f"scores {place}", scaled, tile)
+            _, low = self.scores_of.masked(scaled, block, tile, out)
+            scores = out[..., : tile.width]
             if self._masked_scores is not None:
-                rounded = products.Scores(padded_scores, low).rounded()
-                self._masked_scores[block.at][..., tile.keys] = exponential.natural(per_group(rounded, d.groups, tile))
+                rounded = per_group(products.Scores(out, low).rounded(), d.groups, tile)
+                self._masked_scores[block.at][..., tile.keys] = exponential.natural(rounded)
             if running is not None:
                 running.shift(scores, total, summed)
             if low is not None:
                 scores += low[..., : tile.width]
             exponential.function(scores, out=scores)
-            padded_scores[..., tile.width :] = 0
-            total += np.matmul(padded_scores, self._ones[: padded_scores.shape[-1]], out=tile_total)
-            summed += np.matmul(padded_scores, keys_of(self._value, block, tile), out=tile_sum)
+            out[..., tile.width :] = 0
+            total += np.matmul(out, self._ones[: out.shape[-1]], out=tile_total)
+            summed += np.matmul(out, keys_of(self._value, block, tile), out=tile_sum)
             if self._wild is not None:
-                self._add_wild(summed.reshape(*per_row, -1), per_group(padded_scores, d.groups, tile), block, tile)
+                self._add_wild(summed.reshape(*per_row, -1), per_group(out, d.groups, tile), block, tile)
+            if kept is not None:
+                kept.append((tile, out))
         self._totals[part][block.at] = total.reshape(per_row)
         self._maxima[part][block.at] = 0 if running is None else running.maximum.reshape(per_row)
         if self._parts == 1:
@@ -193,13 +202,13 @@ class Blocks:
     ) -> tuple[RunningMaximum | None, Array]:
         """The running maximum, if some row of a block needs one, and the total (n, R) of each row: that of its sink."""
         rows = (per_row[0], per_row[1] * per_row[2])
-        if self._every_row_safe and not self._has_sinks:
+        if self.every_row_safe and not self._has_sinks:
             return None, np.zeros(rows, self._dimensions.compute)
         seen = self.sight.valid(block) if part == 0 else np.False_
         sinks = np.where(seen, self.sinks[block.kv_heads, :, None], self._dimensions.compute.type(-np.inf))
         sinks = np.broadcast_to(sinks, per_row).reshape(rows)
         running = None
-        if not self._every_row_safe:
+        if not self.every_row_safe:
             safe, headroom = self._safe_rows(block)
             running = RunningMaximum(safe.reshape(rows), sinks, headroom.reshape(rows), self.exponential)
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
@@ -211,26 +220,25 @@ class Blocks:
         output: Array = self._sums[0]
         return output
 
-    def log_totals(self) -> Array:
-        """log-sum-exp in units of the base (B, Hkv, G, L), when every task has run; +inf for rows without weights."""
-        totals = self._totals[0]
-        logs: Array = np.log(totals) * totals.dtype.type(self.exponential.units) + finite_shift(self._maxima[0])
-        logs[totals == 0] = np.inf
-        return logs
+    def rows(self, block: Block) -> tuple[Array, Array]:
+        """The maxima of the rows (n, G·r, 1) of a block, and what its exponentials are to be multiplied with."""
+        n = block.kv_heads.stop - block.kv_heads.start
+        total = self._totals[0][block.at].reshape(n, -1, 1)
+        maximum = finite_shift(self._maxima[0][block.at].reshape(n, -1, 1))
+        return maximum, np.where(total == 0, 0, 1 / total)
 
-    def empty_rows(self, block: Block) -> BoolArray:
-        """Which rows (n, G, r) of a block see nothing and are no padding."""
-        empty: BoolArray = self.sight.valid(block) & np.ones(self._totals[0][block.at].shape, bool)
-        for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
-            empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
-        return empty
+    def sink_weights(self) -> Array:
+        """How much of each row (B, Hkv, G, L) its sink takes, when every task has run."""
+        exponentials = self.exponential.function(self.sinks[:, :, None] - finite_shift(self._maxima[0]))
+        weights: Array = exponentials / np.where(self._totals[0] == 0, np.inf, self._totals[0])
+        return weights
 
     def _fill_empty_rows(self, block: Block) -> None:
         """Answer the rows of a block that see nothing as the policy says."""
         keys = valid_keys(self._visibility, self._dimensions)
         fill_empty_rows(
             self._empty_row,
-            self.empty_rows(block),
+            self.sight.empty(block, self._plan.keys, self._totals[0][block.at].shape),
             keys[block.row if len(keys) > 1 else 0],
             self._given_value[block.row, block.kv_heads],
             self._sums[0][block.at],
@@ -248,7 +256,7 @@ class Blocks:
         scaled = self.scores_of.scaled(block)
         for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
             self._cancellation.check()
-            high, low = self.scores_of.masked(scaled, block, tile)
+            high, low = self.scores_of.masked(scaled, block, tile, tile_scratch("scores", scaled, tile))
             scores = per_group(high, self._dimensions.groups, tile)
             scores -= maximum
             if low is not None:

@@ -54,8 +54,10 @@ def solve_gradients(
     with np.errstate(all="ignore"):  # NaN and infinity are answers here, not accidents
         query, key, value = per_head(problem, dimensions)
         key, value = with_extras(key, value, problem.multi_head, dimensions)
-        valid = valid_queries(problem.visibility, dimensions)[:, None, :, None]
-        gradient = np.where(valid, output_gradient(d_output, problem, dimensions), dimensions.compute.type(0))
+        gradient = output_gradient(d_output, problem, dimensions)
+        if len(problem.visibility.query_lengths):
+            valid = valid_queries(problem.visibility, dimensions)[:, None, :, None]
+            gradient = np.where(valid, gradient, dimensions.compute.type(0))
         options = problem.visibility, problem.scoring, dimensions
         plan = planner.plan(problem, dimensions, threads)
         if plan is None:

@@ -62,7 +62,8 @@ def differentiate(
 
 def finite(array: Array) -> Array:
     """0 for what is not finite: where it is seen the scores are not finite either, and so is their gradient."""
-    return np.where(np.isfinite(array), array, 0)
+    is_finite = np.isfinite(array)
+    return array if is_finite.all() else np.where(is_finite, array, 0)
 
 
 def summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:

@@ -21,6 +21,11 @@ def padded(width: int) -> int:
     return -(-width // LANES) * LANES
 
 
+def tile_scratch(name: str, scaled: Factors, tile: Tile) -> Array:
+    """A working array (n, G·r, W) for the scores of a tile."""
+    return scratch(name, (*scaled.high.shape[:-1], padded(tile.width)), scaled.high.dtype)
+
+
 def keys_of(array: Array, block: Block, tile: Tile) -> Array:
     """The keys or values (n, w, D) of a tile, with zeros after them where its width is no multiple of LANES."""
     heads = array[block.row, block.kv_heads]
@@ -64,13 +69,12 @@ class TileScores:
         rows = query.reshape(query.shape[0], -1, query.shape[-1])
         return products.factors(rows, self._factor, scratch("query", rows.shape, rows.dtype))
 
-    def capped(self, scaled: Factors, block: Block, tile: Tile, slope: Array | None = None) -> Scores:
-        """Scores (n, G·r, W) of all pairs before any bias; W is the padded width.
+    def capped(self, scaled: Factors, block: Block, tile: Tile, out: Array, slope: Array | None = None) -> Scores:
+        """Scores (n, G·r, W) of all pairs before any bias, the high part in `out`; W is the padded width.
 
         `slope`, if given, is filled with the derivative of the softcap.
         """
-        shape = (*scaled.high.shape[:-1], padded(tile.width))
-        scores = products.scores(scaled, keys_of(self._key, block, tile), scratch("scores", shape, scaled.high.dtype))
+        scores = products.scores(scaled, keys_of(self._key, block, tile), out)
         if self.softcap:
             np.tanh(scores.rounded(), out=scores.high)
             if slope is not None:
@@ -80,12 +84,12 @@ class TileScores:
                 scores.low[...] = 0
         return scores
 
-    def masked(self, scaled: Factors, block: Block, tile: Tile, slope: Array | None = None) -> Scores:
+    def masked(self, scaled: Factors, block: Block, tile: Tile, out: Array, slope: Array | None = None) -> Scores:
         """Scores (n, G·r, W) with every bias, −inf where hidden; what stands beyond the width of the tile is noise.
 
-        `slope` is as for `capped`; where it was noise or not finite it is multiplied with nothing.
+        `out` and `slope` are as for `capped`.
         """
-        scores = self.capped(scaled, block, tile, slope)
+        scores = self.capped(scaled, block, tile, out, slope)
         high, low = scores
         groups = self._dimensions.groups
         inside = Scores(per_group(high, groups, tile), None if low is None else per_group(low, groups, tile))

@@ -84,6 +84,20 @@ class Sight:
         """The range of all keys."""
         return slice(0, self._dimensions.all_keys)
 
+    def empty(self, block: Block, width: int, shape: tuple[int, ...]) -> BoolArray:
+        """Which rows of a block, of shape (n, G, r), see nothing and are no padding; tiles are of that width."""
+        empty: BoolArray = np.zeros(shape, bool)
+        if self._dimensions.extra_keys:
+            return empty
+        if self._mask is None and self._map is None:
+            if self._range is not None:
+                empty |= self.valid(block) & (self._of(self._range[0], block) >= self._of(self._range[1], block))
+            return empty | (self._dimensions.keys == 0)
+        empty |= self.valid(block)
+        for tile in self.tiles(block, width, self.every_key()):
+            empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
+        return empty
+
     def valid(self, block: Block) -> BoolArray:
         """Which queries (r) of a block are not padding."""
         return self._of(self._standing.valid, block)
