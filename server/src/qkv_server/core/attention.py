@@ -12,7 +12,7 @@ from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.layout import joined_heads, quantity_as_asked
 from qkv_server.core.operands import per_head, with_extras
 from qkv_server.core.positions import valid_queries
-from qkv_server.core.problem import Answer, Array, AxisOrder, LogBase, Path, Problem, Quantity
+from qkv_server.core.problem import Answer, Array, AxisOrder, LogBase, Problem, Quantity
 from qkv_server.core.projections import project
 from qkv_server.core.threads import Cancellation, Spread, one_after_another
 from qkv_server.core.work import Work
@@ -41,20 +41,46 @@ def solve(
     with np.errstate(all="ignore"):  # NaN and infinity are answers here, not accidents
         query, key, value = per_head(problem, dimensions)
         all_keys, all_values = with_extras(key, value, problem.multi_head, dimensions)
-        options = problem.visibility, problem.scoring, dimensions
-        plan = planner.plan(problem, dimensions, threads)
-        if plan is None:
-            work = reference.attend(query, all_keys, all_values, *options)
+        if planner.plan(problem, dimensions, threads) is None:
+            work = reference.attend(query, all_keys, all_values, problem.visibility, problem.scoring, dimensions)
         else:
-            blocks = Blocks(
-                query, all_keys, all_values, *options, problem.outputs, plan, cancellation or Cancellation()
-            )
-            spread(list(blocks.tasks()))
-            work = blocks.work()
-        return _answer(problem, dimensions, work, key, value, Path.REFERENCE if plan is None else plan.path)
+            heads = (query, all_keys, all_values)
+            work = _in_blocks(problem, dimensions, heads, spread, threads, cancellation or Cancellation())
+        return _answer(problem, dimensions, work, key, value)
 
 
-def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, value: Array, path: Path) -> Answer:
+def _in_blocks(
+    problem: Problem,
+    dimensions: Dimensions,
+    heads: tuple[Array, Array, Array],
+    spread: Spread,
+    threads: int,
+    cancellation: Cancellation,
+) -> Work:
+    """The work of the path that the planner chose, on query (B, Hq, L, D), key and value (B, Hkv, T, …)."""
+    joined = planner.in_one_row(problem, dimensions)
+    if joined is not dimensions:
+        try:
+            query, key, value = (_in_one_row(array) for array in heads)
+            heads = query, key, value
+        except ValueError:  # rows that lie apart would have to be copied
+            joined = dimensions
+    plan = planner.plan(problem, joined, threads)
+    assert plan is not None  # noqa: S101 - the reference has been ruled out
+    blocks = Blocks(*heads, problem.visibility, problem.scoring, joined, problem.outputs, plan, cancellation)
+    tasks = list(blocks.tasks())
+    (one_after_another if planner.is_tiny(joined) else spread)(tasks)
+    work = blocks.work()
+    return work if joined is dimensions else work.of_batch(dimensions.batch)
+
+
+def _in_one_row(heads: Array) -> Array:
+    """A view (1, B·H, …) of heads (B, H, …); raises ValueError if there is none."""
+    batch, per_row, *axes = heads.shape
+    return heads.reshape(1, batch * per_row, *axes, copy=False)
+
+
+def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, value: Array) -> Answer:
     """The output and the quantities asked for, in the layout and type of the question."""
 
     def quantity(asked: Quantity) -> Array:
@@ -75,7 +101,7 @@ def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, va
         asked.value: quantity(asked).astype(dtypes[asked], copy=False) for asked in problem.outputs
     }
     output = _output(work.output, problem, dimensions).astype(problem.query.dtype, copy=False)
-    return Answer(output=output, path=path, **quantities)
+    return Answer(output=output, path=work.path, **quantities)
 
 
 def _quantity(array: Array | None) -> Array:

@@ -16,7 +16,7 @@ threads, on what else is in the batch, nor on keys that the row does not see.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +39,7 @@ Kept = list[tuple[Tile, Array]]  # tiles, and an array (n, G·r, W) for each
 
 SAFE = 60.0  # natural units: e^±60 times a safe value is a normal float32, and so are sums of 2^20 of these
 SAFE_VALUES = {FLOAT32: (2.0**-39, 2.0**20), FLOAT64: (2.0**-900, 2.0**900)}
-HUGE_VALUE = {FLOAT32: 2.0**80, FLOAT64: 2.0**970}  # whose sums could overflow under a maximum that is raised lazily
-HEADROOM = 40.0  # units of the base
+HEADROOM = 40.0  # units of the base, by which maxima are overstated where sums overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +84,14 @@ class Blocks:
         self._has_sinks = scoring.sinks is not None
         sinks = np.full(d.heads, -np.inf) if scoring.sinks is None else scoring.sinks
         self.sinks = sinks.astype(d.compute).reshape(d.kv_heads, d.groups) * d.compute.type(self.exponential.units)
-        self._value = self._given_value = value
-        self._wild: Array | None = None  # NaN and infinities alone
-        self._value_sizes = np.abs(value).max(axis=3, initial=0)  # (B, Hkv, T)
-        if not np.isfinite(self._value_sizes).all():
-            finite = np.isfinite(value)
-            self._value = np.where(finite, value, d.compute.type(0))
-            self._wild = np.where(finite, d.compute.type(0), value)
-            self._value_sizes = np.abs(self._value).max(axis=3, initial=0)
-        self._key_norms = _norms(key)  # (B, Hkv, T)
-        self.every_row_safe = self._are_all_safe()
+        self._value = value
+        self.every_row_safe = False
+        if plan.path is not Path.DECODE:  # where reading keys and values takes longer than keeping maxima
+            self._key_norms = _norms(key)  # (B, Hkv, T)
+            self._value_sizes = np.abs(value).max(axis=3, initial=0)  # (B, Hkv, T)
+            if not np.isfinite(self._value_sizes).all():
+                self._value_sizes = np.abs(self._finite_and_wild[0]).max(axis=3, initial=0)
+            self.every_row_safe = self._are_all_safe()
         self._ones = np.ones(padded(plan.keys), d.compute)
 
         if Quantity.AVERAGED_WEIGHTS in outputs:
@@ -144,6 +141,7 @@ class Blocks:
             return None if array is None else array.reshape(d.batch, d.heads, *array.shape[3:])
 
         return Work(
+            path=self._plan.path,
             output=self._sums[0].reshape(d.batch, d.heads, d.queries, d.value_size),
             scores=joined(self._scores),
             capped_scores=joined(self._capped_scores),
@@ -159,14 +157,52 @@ class Blocks:
         `kept` is filled with the exponentials of every tile, which are those of the maxima as they ended if there is no
         running maximum.
         """
+        sums = self._sum(block, part, kept)
+        if not np.isfinite(sums.weighted).all():  # a value that is not finite, hidden or not, or sums of huge ones
+            sums = self._sum(block, part, kept, self._finite_and_wild)
+            overflowed = ~np.isfinite(sums.weighted).all(axis=-1)
+            if overflowed.any():
+                headroom = np.where(overflowed, HEADROOM, 0.0)
+                sums = self._sum(block, part, kept, self._finite_and_wild, headroom)
+        total, weighted = sums.total, sums.weighted
+        if sums.wild is not None:
+            weighted += sums.wild
+        per_row = self._totals[part][block.at].shape
+        self._totals[part][block.at] = total.reshape(per_row)
+        self._maxima[part][block.at] = sums.maximum.reshape(per_row)
+        if self._parts == 1:
+            weighted /= np.where(total == 0, 1, total)[..., None]
+        self._sums[part][block.at] = weighted.reshape(*per_row, -1)
+        if self._weights is not None:
+            self._weigh(self._weights, block)
+        if part == 0:
+            self._score_every_pair(block)
+
+    def _sum(
+        self,
+        block: Block,
+        part: int,
+        kept: Kept | None,
+        finite_and_wild: tuple[Array, Array] | None = None,
+        headroom: Array | float = 0.0,
+    ) -> "_Sums":
+        """What `attend` keeps of a part of the keys; values that are not finite are apart, where that matters.
+
+        `headroom` (n, R) is as `RunningMaximum` has it.
+        """
         d, exponential = self._dimensions, self.exponential
+        value, wild = finite_and_wild or (self._value, None)
         scaled = self.scores_of.scaled(block)
         n, rows, _ = scaled.high.shape
         per_row = (n, d.groups, rows // d.groups)
-        running, total = self._before_any_key(block, part, per_row)
+        running, total = self._before_any_key(block, part, per_row, headroom)
         tile_total = scratch("total", total.shape, d.compute)
-        summed = np.zeros((n, rows, d.value_size), d.compute)
-        tile_sum = scratch("sum", summed.shape, d.compute)
+        weighted = np.zeros((n, rows, d.value_size), d.compute)
+        wild_sum = weighted if wild is None else np.zeros_like(weighted)
+        sums = (weighted,) if wild is None else (weighted, wild_sum)
+        tile_sum = scratch("sum", weighted.shape, d.compute)
+        if kept is not None:
+            kept.clear()
         for place, tile in enumerate(self.sight.tiles(block, self._plan.keys, self._keys_of(part))):
             self._cancellation.check()
             out = tile_scratch("scores" if kept is None else f"scores {place}", scaled, tile)
@@ -176,29 +212,29 @@ class Blocks:
                 rounded = per_group(products.Scores(out, low).rounded(), d.groups, tile)
                 self._masked_scores[block.at][..., tile.keys] = exponential.natural(rounded)
             if running is not None:
-                running.shift(scores, total, summed)
+                running.shift(scores, total, *sums)
             if low is not None:
                 scores += low[..., : tile.width]
             exponential.function(scores, out=scores)
             out[..., tile.width :] = 0
             total += np.matmul(out, self._ones[: out.shape[-1]], out=tile_total)
-            summed += np.matmul(out, keys_of(self._value, block, tile), out=tile_sum)
-            if self._wild is not None:
-                self._add_wild(summed.reshape(*per_row, -1), per_group(out, d.groups, tile), block, tile)
+            weighted += np.matmul(out, keys_of(value, block, tile), out=tile_sum)
+            if wild is not None:
+                part_of_wild = wild[block.row, block.kv_heads][:, tile.keys]
+                _add_wild(wild_sum.reshape(*per_row, -1), per_group(out, d.groups, tile), part_of_wild, tile)
             if kept is not None:
                 kept.append((tile, out))
-        self._totals[part][block.at] = total.reshape(per_row)
-        self._maxima[part][block.at] = 0 if running is None else running.maximum.reshape(per_row)
-        if self._parts == 1:
-            summed /= np.where(total == 0, 1, total)[..., None]
-        self._sums[part][block.at] = summed.reshape(*per_row, -1)
-        if self._weights is not None:
-            self._weigh(self._weights, block)
-        if part == 0:
-            self._score_every_pair(block)
+        maximum = np.zeros_like(total) if running is None else running.maximum
+        return _Sums(total, maximum, weighted, None if wild is None else wild_sum)
+
+    @cached_property
+    def _finite_and_wild(self) -> tuple[Array, Array]:
+        """The values with 0 for those that are not finite, and these alone."""
+        finite, zero = np.isfinite(self._value), self._value.dtype.type(0)
+        return np.where(finite, self._value, zero), np.where(finite, zero, self._value)
 
     def _before_any_key(
-        self, block: Block, part: int, per_row: tuple[int, int, int]
+        self, block: Block, part: int, per_row: tuple[int, int, int], headroom: Array | float
     ) -> tuple[RunningMaximum | None, Array]:
         """The running maximum, if some row of a block needs one, and the total (n, R) of each row: that of its sink."""
         rows = (per_row[0], per_row[1] * per_row[2])
@@ -209,8 +245,8 @@ class Blocks:
         sinks = np.broadcast_to(sinks, per_row).reshape(rows)
         running = None
         if not self.every_row_safe:
-            safe, headroom = self._safe_rows(block)
-            running = RunningMaximum(safe.reshape(rows), sinks, headroom.reshape(rows), self.exponential)
+            safe = self._safe_rows(block) if self._plan.path is not Path.DECODE else np.zeros(rows, bool)
+            running = RunningMaximum(safe.reshape(rows), sinks, headroom, self.exponential)
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
         return running, self.exponential.function(sinks - shift)
 
@@ -240,7 +276,7 @@ class Blocks:
             self._empty_row,
             self.sight.empty(block, self._plan.keys, self._totals[0][block.at].shape),
             keys[block.row if len(keys) > 1 else 0],
-            self._given_value[block.row, block.kv_heads],
+            self._value[block.row, block.kv_heads],
             self._sums[0][block.at],
             None if self._weights is None else self._weights[block.at],
         )
@@ -292,11 +328,8 @@ class Blocks:
             return False
         return bool(self._are_safe(query_norms, largest, self.sinks.max()).all())
 
-    def _safe_rows(self, block: Block) -> tuple[BoolArray, Array]:
-        """Which rows (n, G, r) of a block need no running maximum, each decided by the keys that it sees.
-
-        Also by how much the maxima of the others are to be overstated.
-        """
+    def _safe_rows(self, block: Block) -> BoolArray:
+        """Which rows (n, G, r) of a block need no running maximum, each decided by the keys that it sees."""
         query_norms = _norms(self._query[block.at])
         seen = _Seen(*(np.zeros_like(query_norms) for _ in range(3)))
         for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
@@ -306,8 +339,7 @@ class Blocks:
             bias = self.sight.mask_bias(block, tile.keys)
             if bias is not None:
                 np.maximum(seen.biases, _largest(np.abs(bias), tile.visible), out=seen.biases)
-        headroom = np.where(seen.value_sizes > HUGE_VALUE[self._dimensions.compute], HEADROOM, 0.0)
-        return self._are_safe(query_norms, seen, self.sinks[block.kv_heads, :, None]), headroom
+        return self._are_safe(query_norms, seen, self.sinks[block.kv_heads, :, None])
 
     def _are_safe(self, query_norms: Array, seen: "_Seen", sinks: Array | float) -> BoolArray:
         """Whether rows of these norms that see nothing larger need no running maximum.
@@ -323,16 +355,6 @@ class Blocks:
         safe: BoolArray = (bound + seen.biases <= SAFE) & (self.exponential.natural(sinks) <= SAFE) & values
         return safe & (not self.scores_of.distance_bias)
 
-    def _add_wild(self, summed: Array, weights: Array, block: Block, tile: Tile) -> None:
-        """Add weight · value for values that are not finite, to the rows that see them: 0 · NaN is NaN."""
-        assert self._wild is not None  # noqa: S101 - asked only when there are some
-        wild = self._wild[block.row, block.kv_heads][:, tile.keys]
-        visible = np.broadcast_to(True if tile.visible is None else tile.visible, weights.shape)
-        for key in np.flatnonzero((wild != 0).any(axis=(0, 2))):
-            value = wild[:, None, None, key]  # (n, 1, 1, Dv)
-            seen = visible[..., key, None] & (value != 0)
-            np.add(summed, weights[..., key, None] * value, out=summed, where=seen)
-
     def _merge(self) -> None:
         """Merge the parts of every row into the first, in the order of the keys, and divide by the total."""
         top = self._maxima.max(axis=0)
@@ -343,6 +365,15 @@ class Blocks:
             summed += ratios[part][..., None] * self._sums[part]
         self._maxima[0], self._totals[0] = top, total
         np.divide(summed, np.where(total == 0, 1, total)[..., None], out=self._sums[0])
+
+
+class _Sums(NamedTuple):
+    """What is known of rows (n, R) when their keys have been seen."""
+
+    total: Array  # of the exponentials
+    maximum: Array
+    weighted: Array  # sum of the values (n, R, Dv)
+    wild: Array | None  # sum of those that are not finite, if they are apart
 
 
 class _Seen(NamedTuple):
@@ -363,3 +394,12 @@ def _largest(values: Array, visible: BoolArray | None) -> Array:
     """The largest of the values (…, w) that each row sees; NaN if it sees one."""
     largest: Array = (values if visible is None else np.where(visible, values, 0)).max(axis=-1)
     return largest
+
+
+def _add_wild(weighted: Array, weights: Array, wild: Array, tile: Tile) -> None:
+    """Add weight · value for values (n, w, Dv) that are not finite, to the rows that see them: 0 · NaN is NaN."""
+    visible = np.broadcast_to(True if tile.visible is None else tile.visible, weights.shape)
+    for key in np.flatnonzero((wild != 0).any(axis=(0, 2))):
+        value = wild[:, None, None, key]  # (n, 1, 1, Dv)
+        seen = visible[..., key, None] & (value != 0)
+        np.add(weighted, weights[..., key, None] * value, out=weighted, where=seen)

@@ -4,6 +4,8 @@ What it decides from is what a row of the batch asks, but not how many keys ther
 The size of the batch and the number of threads decide only how many heads a task takes, which changes no bit either.
 """
 
+from dataclasses import replace
+
 from qkv_server.core.blocked import Plan
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.problem import Path, Problem, Quantity, SoftmaxAxis
@@ -12,6 +14,7 @@ FEW_ROWS = 16  # query rows of a key and value head up to which reading keys and
 SMALL_SCORES = 2**20  # bytes of scores of a tile up to which a task takes several heads
 TINY_SCORES = 2**18  # bytes of scores of everything up to which a second thread costs more than it computes
 TILE_KEYS = 512
+SMALLEST_BLOCK = 64  # rows of a block of a block map that are worth tiles of their own
 TILE_ROWS = 256
 DECODE_KEYS = 2048
 DECODE_SPLIT = 8192
@@ -23,8 +26,7 @@ def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
     if path is Path.REFERENCE or (path is None and reference_only(problem, dimensions)):
         return None
     d = dimensions
-    if d.batch * d.kv_heads * _head_bytes(d) <= TINY_SCORES:
-        threads = 1
+    threads = 1 if is_tiny(d) else threads
     heads_each = max(1, min(d.kv_heads, -(-d.kv_heads * d.batch // threads)))
     if problem.visibility.block_map is not None:  # the tiles of a task are what the map leaves to any of its heads
         heads_each = 1
@@ -32,13 +34,38 @@ def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
         case Path.DECODE:
             weights = problem.outputs & {Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS}
             split = DECODE_SPLIT if d.all_keys > DECODE_SPLIT and not weights else 0
-            return Plan(Path.DECODE, heads_each, max(d.queries, 1), DECODE_KEYS, split)
+            tile_bytes = d.groups * d.queries * DECODE_KEYS * d.compute.itemsize
+            together = max(1, SMALL_SCORES // max(1, tile_bytes))
+            return Plan(Path.DECODE, min(together, heads_each), max(d.queries, 1), DECODE_KEYS, split)
         case Path.BATCHED:
             tile_bytes = d.groups * d.queries * min(d.all_keys, TILE_KEYS) * d.compute.itemsize
             together = max(1, SMALL_SCORES // max(1, tile_bytes))
             return Plan(Path.BATCHED, min(together, heads_each), max(d.queries, 1), TILE_KEYS)
         case _:
-            return Plan(Path.TILED, 1, max(1, TILE_ROWS // d.groups), TILE_KEYS)
+            return Plan(Path.TILED, 1, _rows_of_a_tile(problem, d), TILE_KEYS)
+
+
+def _rows_of_a_tile(problem: Problem, d: Dimensions) -> int:
+    """Queries of a tile: those of one block of a block map, unless it is small, so that nothing in a tile is hidden."""
+    most = max(1, TILE_ROWS // d.groups)
+    of_a_block = problem.visibility.query_block_size
+    return of_a_block if of_a_block * d.groups >= SMALLEST_BLOCK and of_a_block <= most else most
+
+
+def is_tiny(dimensions: Dimensions) -> bool:
+    """Whether a second thread would cost more than it computes."""
+    return dimensions.batch * dimensions.kv_heads * _head_bytes(dimensions) <= TINY_SCORES
+
+
+def in_one_row(problem: Problem, dimensions: Dimensions) -> Dimensions:
+    """The dimensions with the heads of all batch rows as those of one, if nothing tells them apart: fewer tasks."""
+    visibility, scoring = problem.visibility, problem.scoring
+    apart = (visibility.mask, visibility.block_map, scoring.sinks, scoring.alibi, scoring.relative_bias)
+    batch = dimensions.batch
+    lengths = len(visibility.key_lengths) or len(visibility.query_lengths)
+    if batch < 2 or lengths or any(option is not None for option in apart):
+        return dimensions
+    return replace(dimensions, batch=1, heads=batch * dimensions.heads, kv_heads=batch * dimensions.kv_heads)
 
 
 def reference_only(problem: Problem, dimensions: Dimensions) -> str:

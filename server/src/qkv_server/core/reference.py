@@ -18,7 +18,7 @@ from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row
 from qkv_server.core.positions import BoolArray, standing, valid_keys, valid_queries
 from qkv_server.core.precision import is_floating
-from qkv_server.core.problem import Array, EmptyRow, Scoring, SoftmaxAxis, Visibility
+from qkv_server.core.problem import Array, EmptyRow, Path, Scoring, SoftmaxAxis, Visibility
 from qkv_server.core.products import Scores
 from qkv_server.core.relative_bias import DistanceBias
 from qkv_server.core.visibility import given_mask, mask_bias, visible_pairs
@@ -54,6 +54,7 @@ def attend(
     if policy is EmptyRow.NAN:  # the weights say it too, unless there is no key to hold them
         output = np.where(empty, output.dtype.type(np.nan), output)
     return Work(
+        path=Path.REFERENCE,
         scores=scores.rounded(),
         capped_scores=capped.rounded(),
         masked_scores=masked.rounded(),

@@ -16,22 +16,26 @@ GROWTH = 8.0  # units of the base: a maximum is raised only when it grew by more
 class RunningMaximum:
     """The largest score of each row (n, R) so far, where a row needs it; 0 for ever where it does not."""
 
-    def __init__(self, safe: BoolArray, first: Array, headroom: Array, exponential: Exponential) -> None:
+    def __init__(self, safe: BoolArray, first: Array, headroom: Array | float, exponential: Exponential) -> None:
         """Rows begin at a first score, −inf for none; maxima are overstated by a headroom, for rows of huge values."""
         self.maximum = np.where(safe, 0, first + headroom)
         self._needed = ~safe
         self._headroom = headroom
         self._exponential = exponential
 
-    def shift(self, scores: Array, total: Array, summed: Array) -> None:
-        """Subtract the maximum from scores (n, R, w), raised first where they exceed it by much, the sums with it."""
+    def shift(self, scores: Array, total: Array, *sums: Array) -> None:
+        """Subtract the maximum from scores (n, R, w), raised first where they exceed it by much, the sums with it.
+
+        Sums are the total of each row (n, R), and any number of (n, R, …).
+        """
         top = scores.max(axis=-1) + self._headroom
         raised = self._needed & ((top > self.maximum + GROWTH) | (np.isneginf(self.maximum) & (top > -np.inf)))
         if raised.any():
             higher = np.where(raised, top, self.maximum)
             ratio = np.where(raised, self._exponential.function(self.maximum - higher), 1).astype(scores.dtype)
             total *= ratio
-            summed *= ratio[..., None]
+            for summed in sums:
+                np.multiply(summed, ratio[..., None], out=summed)
             self.maximum = higher
         scores -= finite_shift(self.maximum).astype(scores.dtype)[..., None]
 

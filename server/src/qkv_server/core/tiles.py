@@ -140,19 +140,28 @@ class Sight:
 
     def _left_by_map(self, block: Block, begin: int, end: int) -> IntArray:
         """The keys of a range that the block map leaves to some query of the block."""
-        assert self._map is not None  # noqa: S101 - asked only when there is one
-        size = self._visibility.query_block_size
-        rows = slice(block.queries.start // size, (block.queries.stop - 1) // size + 1)
         keys = np.arange(begin, end)
-        some: BoolArray = np.asarray(self._heads_of(self._map, block)[:, :, rows].any(axis=(0, 1, 2)))
+        some: BoolArray = np.asarray(self._map_rows(block).any(axis=(0, 1, 2)))
         left: IntArray = keys[some[self._blocks_of(keys)]]
         return left
 
     def _map_at(self, block: Block, keys: IntArray) -> BoolArray:
-        assert self._map is not None  # noqa: S101 - asked only when there is one
-        rows = np.arange(block.queries.start, block.queries.stop)[:, None] // self._visibility.query_block_size
-        attends: BoolArray = self._heads_of(self._map, block)[:, :, rows, self._blocks_of(keys)]
+        """What the block map says of the queries of a block and some keys: to (n, G, queries, keys)."""
+        rows = self._map_rows(block)[..., self._blocks_of(keys)]
+        if rows.all():
+            return rows[..., :1, :]
+        size = self._visibility.query_block_size
+        places = np.arange(block.queries.start, block.queries.stop) // size - block.queries.start // size
+        attends: BoolArray = rows[:, :, places]
         return attends
+
+    def _map_rows(self, block: Block) -> BoolArray:
+        """The rows of the block map for a block: (n or 1, G or 1, blocks of queries, blocks of keys)."""
+        assert self._map is not None  # noqa: S101 - asked only when there is one
+        size = self._visibility.query_block_size
+        rows = slice(block.queries.start // size, (block.queries.stop - 1) // size + 1)
+        of_block: BoolArray = self._heads_of(self._map, block)[:, :, rows]
+        return of_block
 
     def _blocks_of(self, keys: IntArray) -> IntArray:
         """The column of the block map of each key."""
