@@ -50,7 +50,7 @@ class Case:
     @property
     def flops(self) -> int:
         """Floating-point operations of the two products over every pair."""
-        return 4 * self.query.size * self.key.shape[2]
+        return int(4 * self.query.size * self.key.shape[2])
 
     def ours(self, spread: core.Spread, threads: int) -> Run:
         """The call as the core takes it."""
