@@ -41,7 +41,7 @@ def solve(
     with np.errstate(all="ignore"):  # NaN and infinity are answers here, not accidents
         query, key, value = per_head(problem, dimensions)
         all_keys, all_values = with_extras(key, value, problem.multi_head, dimensions)
-        if planner.plan(problem, dimensions, threads) is None:
+        if planner.takes_reference(problem, dimensions):
             work = reference.attend(query, all_keys, all_values, problem.visibility, problem.scoring, dimensions)
         else:
             heads = (query, all_keys, all_values)

@@ -240,13 +240,16 @@ class Blocks:
         rows = (per_row[0], per_row[1] * per_row[2])
         if self.every_row_safe and not self._has_sinks:
             return None, np.zeros(rows, self._dimensions.compute)
-        seen = self.sight.valid(block) if part == 0 else np.False_
-        sinks = np.where(seen, self.sinks[block.kv_heads, :, None], self._dimensions.compute.type(-np.inf))
-        sinks = np.broadcast_to(sinks, per_row).reshape(rows)
+        sinks = np.full(rows, -np.inf, self._dimensions.compute)
+        if self._has_sinks and part == 0:
+            own = np.where(self.sight.valid(block), self.sinks[block.kv_heads, :, None], sinks.dtype.type(-np.inf))
+            sinks = np.broadcast_to(own, per_row).reshape(rows)
         running = None
         if not self.every_row_safe:
             safe = self._safe_rows(block) if self._plan.path is not Path.DECODE else np.zeros(rows, bool)
             running = RunningMaximum(safe.reshape(rows), sinks, headroom, self.exponential)
+        if not self._has_sinks:
+            return running, np.zeros(rows, sinks.dtype)
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
         return running, self.exponential.function(sinks - shift)
 

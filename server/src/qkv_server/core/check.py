@@ -54,26 +54,14 @@ def check_options(problem: Problem) -> None:
 
 def _check_types(problem: Problem, found: Violations) -> None:
     for field, array in problem.arrays():
-        found.require(is_floating(array.dtype), field, f"type is {array.dtype.name}, expected one of {_or(FLOATING)}")
+        found.require_floating(array.dtype, field)
     mask = problem.visibility.mask
-    if mask is not None:
-        found.require(
-            mask.dtype == np.bool_ or is_floating(mask.dtype),
-            "visibility.mask",
-            f"type is {mask.dtype.name}, expected bool or one of {_or(FLOATING)}",
-        )
-    sinks = problem.scoring.sinks
-    if sinks is not None:
-        found.require(
-            is_floating(sinks.dtype), "scoring.sinks", f"type is {sinks.dtype.name}, expected one of {_or(FLOATING)}"
-        )
-    precision = problem.scoring.softmax_precision
-    if precision is not None:
-        found.require(
-            is_floating(precision),
-            "scoring.softmax_precision",
-            f"type is {precision.name}, expected one of {_or(FLOATING)}",
-        )
+    if mask is not None and mask.dtype != np.bool_ and not is_floating(mask.dtype):
+        found.add("visibility.mask", f"type is {mask.dtype.name}, expected bool or one of {_or(FLOATING)}")
+    if problem.scoring.sinks is not None:
+        found.require_floating(problem.scoring.sinks.dtype, "scoring.sinks")
+    if problem.scoring.softmax_precision is not None:
+        found.require_floating(problem.scoring.softmax_precision, "scoring.softmax_precision")
 
 
 def _check_options(visibility: Visibility, scoring: Scoring, found: Violations) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.precision import FLOATING, is_floating
 from qkv_server.core.problem import Alibi, Array, Problem, RelativeBias, Rotary, Scoring, Visibility
 from qkv_server.core.relative_bias import DEFAULT_MAX_DISTANCE, LARGEST_MAX_DISTANCE, MOST_BUCKETS
 from qkv_server.core.rotary_scaling import (
@@ -45,7 +44,7 @@ def check_position_options(visibility: Visibility, scoring: Scoring, rotary: Rot
     )
     _check_block_sizes(visibility, found)
     if scoring.alibi is not None and scoring.alibi.slopes is not None:
-        _require_floating(scoring.alibi.slopes, "scoring.alibi.slopes", found)
+        found.require_floating(scoring.alibi.slopes.dtype, "scoring.alibi.slopes")
     if scoring.relative_bias is not None:
         _check_relative_bias(scoring.relative_bias, found)
     if rotary is not None:
@@ -151,7 +150,7 @@ def _check_slopes(alibi: Alibi, dimensions: Dimensions, found: Violations) -> No
 
 def _check_relative_bias(bias: RelativeBias, found: Violations) -> None:
     field, table = "scoring.relative_bias.table", bias.table
-    _require_floating(table, field, found)
+    found.require_floating(table.dtype, field)
     if not found.require(table.ndim == 2, field, f"rank is {table.ndim}, expected 2: (buckets, heads)"):
         return
     buckets, smallest = len(table), 4 if bias.bidirectional else 2
@@ -243,7 +242,3 @@ def _check_rotary_sizes(rotary: Rotary, dimensions: Dimensions, found: Violation
                 f"rotary.{name}",
                 f"shape is {positions.shape}, expected {shapes[0]} or {shapes[1]}",
             )
-
-
-def _require_floating(array: Array, field: str, found: Violations) -> None:
-    found.require(is_floating(array.dtype), field, f"type is {array.dtype.name}, expected one of {', '.join(FLOATING)}")

@@ -11,7 +11,6 @@ from qkv_server.core.check import check
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.operands import operand_gradients, output_gradient, per_head, with_extras
 from qkv_server.core.positions import valid_queries
-from qkv_server.core.precision import FLOATING, is_floating
 from qkv_server.core.problem import Array, AxisOrder, Gradients, Path, Problem
 from qkv_server.core.threads import Cancellation, Spread, one_after_another
 from qkv_server.core.violations import Violations
@@ -30,9 +29,7 @@ def differentiate(problem: Problem, d_output: Array) -> Gradients:
 def check_d_output(problem: Problem, dimensions: Dimensions, d_output: Array) -> None:
     """Raise InvalidProblemError unless d_output is floating and shaped as the output of the problem."""
     found = Violations()
-    found.require(
-        is_floating(d_output.dtype), "d_output", f"type is {d_output.dtype.name}, expected one of {', '.join(FLOATING)}"
-    )
+    found.require_floating(d_output.dtype, "d_output")
     d = dimensions
     if d.rank == 4:
         axes = (d.heads, d.queries) if problem.multi_head.axis_order is AxisOrder.HEADS_FIRST else (d.queries, d.heads)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qkv_server.core.precision import FLOATING, compute_type, is_floating, widened
+from qkv_server.core.precision import compute_type, widened
 from qkv_server.core.problem import Array, AxisOrder, LogBase, PartialResult
 from qkv_server.core.threads import Cancellation
 from qkv_server.core.violations import Violations
@@ -70,9 +70,7 @@ def check_parts(parts: Sequence[PartialResult], axis_order: AxisOrder) -> None:
             break
         for name, array in (("output", part.output), ("log_sum_exp", part.log_sum_exp)):
             field = f"parts[{place}].{name}"
-            found.require(
-                is_floating(array.dtype), field, f"type is {array.dtype.name}, expected one of {', '.join(FLOATING)}"
-            )
+            found.require_floating(array.dtype, field)
             first: Array = getattr(parts[0], name)
             found.require(
                 array.shape == first.shape, field, f"shape is {array.shape}, the first part has {first.shape}"

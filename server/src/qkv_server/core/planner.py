@@ -22,10 +22,9 @@ DECODE_SPLIT = 8192
 
 def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
     """The plan of the blocked path that the problem asks for, or that is fastest; None for the reference."""
-    path = problem.path
-    if path is Path.REFERENCE or (path is None and reference_only(problem, dimensions)):
+    if takes_reference(problem, dimensions):
         return None
-    d = dimensions
+    d, path = dimensions, problem.path
     threads = 1 if is_tiny(d) else threads
     heads_each = max(1, min(d.kv_heads, -(-d.kv_heads * d.batch // threads)))
     if problem.visibility.block_map is not None:  # the tiles of a task are what the map leaves to any of its heads
@@ -50,6 +49,11 @@ def _rows_of_a_tile(problem: Problem, d: Dimensions) -> int:
     most = max(1, TILE_ROWS // d.groups)
     of_a_block = problem.visibility.query_block_size
     return of_a_block if of_a_block * d.groups >= SMALLEST_BLOCK and of_a_block <= most else most
+
+
+def takes_reference(problem: Problem, dimensions: Dimensions) -> bool:
+    """Whether the reference answers, because it was asked for or because nothing else can."""
+    return problem.path is Path.REFERENCE or (problem.path is None and bool(reference_only(problem, dimensions)))
 
 
 def is_tiny(dimensions: Dimensions) -> bool:

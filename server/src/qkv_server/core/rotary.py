@@ -9,7 +9,7 @@ import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.positions import IntArray, segment_starts, standing, valid_keys, valid_queries
-from qkv_server.core.precision import FLOATING, compute_type, is_floating, widened
+from qkv_server.core.precision import compute_type, widened
 from qkv_server.core.problem import Array, Rotary, RotaryPairing, Visibility
 from qkv_server.core.rotary_scaling import unscaled
 from qkv_server.core.violations import Violations
@@ -133,9 +133,7 @@ def rotary_embedding(
 def _check(x: Array, cosines: Array, sines: Array, position_ids: Array | None, heads: int, rotary_size: int) -> None:
     found = Violations()
     for name, array in (("x", x), ("cosines", cosines), ("sines", sines)):
-        found.require(
-            is_floating(array.dtype), name, f"type is {array.dtype.name}, expected one of {', '.join(FLOATING)}"
-        )
+        found.require_floating(array.dtype, name)
     if not found.require(x.ndim in (3, 4), "x", f"rank is {x.ndim}, expected 3 or 4"):
         found.raise_if_any()
     if x.ndim == 3:

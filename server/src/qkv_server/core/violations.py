@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from qkv_server.core.precision import FLOATING, DType, is_floating
 from qkv_server.core.problem import Array
 
 
@@ -40,6 +41,11 @@ class Violations:
         if not condition:
             self.add(field, description)
         return condition
+
+    def require_floating(self, dtype: DType, field: str) -> None:
+        """Note the field as wrong unless attention can be computed on its type."""
+        if not is_floating(dtype):
+            self.add(field, f"type is {dtype.name}, expected one of {', '.join(FLOATING[:-1])} or {FLOATING[-1]}")
 
     def require_shape(self, array: Array, expected: Sequence[int | None], field: str) -> bool:
         """Note the field as wrong unless its array has the shape, in which None stands for any length."""
