@@ -6,8 +6,7 @@ exponentials and the weighted sum of the values ("Online normalizer calculation 
 
 What makes it fast in NumPy, where every elementwise operation is a pass over memory: scores leave the matrix product
 in units of the exponential's base, sums of exponentials are matrix products too, and a running maximum is kept only
-for rows that need one. By Cauchy-Schwarz no score of a row exceeds scale·‖q‖·max‖k‖; where that is small, no
-exponential can overflow, and not all of them can vanish.
+for rows that need one (`safe_rows`).
 
 A row's answer is a function of what the row sees, to the last bit: whether a row keeps a maximum is decided by the keys
 that it sees, tiles begin at fixed multiples, and sums run in the order of the keys. It does not depend on the number of
@@ -25,10 +24,10 @@ from qkv_server.core import products
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row, fill_empty_rows
 from qkv_server.core.exponential import fastest
-from qkv_server.core.positions import BoolArray, valid_keys
-from qkv_server.core.precision import FLOAT32, FLOAT64
+from qkv_server.core.positions import valid_keys
 from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
 from qkv_server.core.running_maximum import RunningMaximum, finite_shift
+from qkv_server.core.safe_rows import SafeRows
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
 from qkv_server.core.tile_scores import TileScores, keys_of, padded, per_group, tile_scratch
@@ -37,8 +36,6 @@ from qkv_server.core.work import Work
 
 Kept = list[tuple[Tile, Array]]  # tiles, and an array (n, G·r, W) for each
 
-SAFE = 60.0  # natural units: e^±60 times a safe value is a normal float32, and so are sums of 2^20 of these
-SAFE_VALUES = {FLOAT32: (2.0**-39, 2.0**20), FLOAT64: (2.0**-900, 2.0**900)}
 HEADROOM = 40.0  # units of the base, by which maxima are overstated where sums overflow
 
 
@@ -85,13 +82,11 @@ class Blocks:
         sinks = np.full(d.heads, -np.inf) if scoring.sinks is None else scoring.sinks
         self.sinks = sinks.astype(d.compute).reshape(d.kv_heads, d.groups) * d.compute.type(self.exponential.units)
         self._value = value
-        self.every_row_safe = False
-        if plan.path is not Path.DECODE:  # where reading keys and values takes longer than keeping maxima
-            self._key_norms = _norms(key)  # (B, Hkv, T)
-            self._value_sizes = np.abs(value).max(axis=3, initial=0)  # (B, Hkv, T)
-            if not np.isfinite(self._value_sizes).all():
-                self._value_sizes = np.abs(self._finite_and_wild[0]).max(axis=3, initial=0)
-            self.every_row_safe = self._are_all_safe()
+        self._safe_rows = None  # where reading keys and values takes longer than keeping maxima
+        if plan.path is not Path.DECODE:
+            sinks = self.exponential.natural(self.sinks)
+            self._safe_rows = SafeRows(self._query, key, value, sinks, self.scores_of, self.sight, plan.keys)
+        self.every_row_safe = self._safe_rows is not None and self._safe_rows.all
         self._ones = np.ones(padded(plan.keys), d.compute)
 
         if Quantity.AVERAGED_WEIGHTS in outputs:
@@ -246,8 +241,8 @@ class Blocks:
             sinks = np.broadcast_to(own, per_row).reshape(rows)
         running = None
         if not self.every_row_safe:
-            safe = self._safe_rows(block) if self._plan.path is not Path.DECODE else np.zeros(rows, bool)
-            running = RunningMaximum(safe.reshape(rows), sinks, headroom, self.exponential)
+            safe = np.zeros(rows, bool) if self._safe_rows is None else self._safe_rows.of(block).reshape(rows)
+            running = RunningMaximum(safe, sinks, headroom, self.exponential)
         if not self._has_sinks:
             return running, np.zeros(rows, sinks.dtype)
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
@@ -318,46 +313,6 @@ class Blocks:
             cap = self.scores_of.softcap
             self._capped_scores[block.at] = cap * np.tanh(scores / cap) if cap else scores
 
-    def _are_all_safe(self) -> bool:
-        """Whether no row of the problem can need a running maximum, whatever it sees."""
-        query_norms = _norms(self._query).max(axis=(2, 3), initial=0)
-        largest = _Seen(
-            key_norms=self._key_norms.max(axis=2, initial=0),
-            value_sizes=self._value_sizes.max(axis=2, initial=0),
-            biases=np.asarray(self.sight.largest_mask_bias()),
-        )
-        smallest_value = self._value_sizes.min(initial=np.inf, where=self._value_sizes > 0)
-        if smallest_value < SAFE_VALUES[self._dimensions.compute][0]:
-            return False
-        return bool(self._are_safe(query_norms, largest, self.sinks.max()).all())
-
-    def _safe_rows(self, block: Block) -> BoolArray:
-        """Which rows (n, G, r) of a block need no running maximum, each decided by the keys that it sees."""
-        query_norms = _norms(self._query[block.at])
-        seen = _Seen(*(np.zeros_like(query_norms) for _ in range(3)))
-        for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
-            heads = (block.row, block.kv_heads)
-            for largest, of_keys in ((seen.key_norms, self._key_norms), (seen.value_sizes, self._value_sizes)):
-                np.maximum(largest, _largest(of_keys[heads][:, None, None, tile.keys], tile.visible), out=largest)
-            bias = self.sight.mask_bias(block, tile.keys)
-            if bias is not None:
-                np.maximum(seen.biases, _largest(np.abs(bias), tile.visible), out=seen.biases)
-        return self._are_safe(query_norms, seen, self.sinks[block.kv_heads, :, None])
-
-    def _are_safe(self, query_norms: Array, seen: "_Seen", sinks: Array | float) -> BoolArray:
-        """Whether rows of these norms that see nothing larger need no running maximum.
-
-        Sinks are in units of the base. Biases by distance are as large as sequences are long.
-        """
-        bound = np.abs(self.scores_of.scale) * query_norms * seen.key_norms
-        bound = np.where(seen.key_norms == 0, 0, bound)  # a query that sees nothing is not looked at
-        if self.scores_of.softcap:
-            bound = np.minimum(bound, self.scores_of.softcap)
-        smallest, largest = SAFE_VALUES[self._dimensions.compute]
-        values = (seen.value_sizes == 0) | ((seen.value_sizes >= smallest) & (seen.value_sizes <= largest))
-        safe: BoolArray = (bound + seen.biases <= SAFE) & (self.exponential.natural(sinks) <= SAFE) & values
-        return safe & (not self.scores_of.distance_bias)
-
     def _merge(self) -> None:
         """Merge the parts of every row into the first, in the order of the keys, and divide by the total."""
         top = self._maxima.max(axis=0)
@@ -377,26 +332,6 @@ class _Sums(NamedTuple):
     maximum: Array
     weighted: Array  # sum of the values (n, R, Dv)
     wild: Array | None  # sum of those that are not finite, if they are apart
-
-
-class _Seen(NamedTuple):
-    """The largest that rows see."""
-
-    key_norms: Array
-    value_sizes: Array
-    biases: Array
-
-
-def _norms(x: Array) -> Array:
-    """The Euclidean norms of the last axis."""
-    norms: Array = np.sqrt(np.einsum("...d,...d->...", x, x))
-    return norms
-
-
-def _largest(values: Array, visible: BoolArray | None) -> Array:
-    """The largest of the values (…, w) that each row sees; NaN if it sees one."""
-    largest: Array = (values if visible is None else np.where(visible, values, 0)).max(axis=-1)
-    return largest
 
 
 def _add_wild(weighted: Array, weights: Array, wild: Array, tile: Tile) -> None:

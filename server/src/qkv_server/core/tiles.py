@@ -90,9 +90,9 @@ class Sight:
         if self._dimensions.extra_keys:
             return empty
         if self._mask is None and self._map is None:
-            if self._range is not None:
-                empty |= self.valid(block) & (self._of(self._range[0], block) >= self._of(self._range[1], block))
-            return empty | (self._dimensions.keys == 0)
+            if self._range is None:
+                return empty | (self._dimensions.keys == 0)
+            return empty | (self.valid(block) & (self._of(self._range[0], block) >= self._of(self._range[1], block)))
         empty |= self.valid(block)
         for tile in self.tiles(block, width, self.every_key()):
             empty &= False if tile.visible is None else ~tile.visible.any(axis=-1)
