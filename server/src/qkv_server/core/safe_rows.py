@@ -27,7 +27,7 @@ class _Seen(NamedTuple):
 
 
 class SafeRows:
-    """Judges the rows of query (B, Hkv, G, L, D) over key and finite value (B, Hkv, T, …); sinks are in natural units.
+    """Judges the rows of query (B, Hkv, G, L, D) over key and value (B, Hkv, T, …); sinks are in natural units.
 
     Biases by distance are as large as sequences are long: with these no row is safe.
     """
