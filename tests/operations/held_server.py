@@ -6,18 +6,27 @@ A call is under way for as long as a test wants, without arithmetic that takes t
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 
-from qkv.v1.attention_pb2 import AttentionResponse
+from google.protobuf.message import Message
+
+from qkv.wire import Draft
 from qkv_server.command import main
 from qkv_server.service.attend import attend
+from qkv_server.service.workers import Prepared, Turn
 from qkv_server.transport import attention
 
 
-def held(*arguments: Any) -> AttentionResponse:
+def held(*arguments: Any) -> Prepared:
+    prepared = attend(*arguments)
+    return Prepared(partial(when_told, prepared), tiny=False)
+
+
+def when_told(prepared: Prepared, turn: Turn) -> Draft[Message]:
     logging.getLogger(__name__).warning("a call is under way")
     os.read(sys.stdin.fileno(), 1)  # calls wait in several threads, which no text stream allows
-    return attend(*arguments)
+    return prepared.answer(turn)
 
 
 if __name__ == "__main__":

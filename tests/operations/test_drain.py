@@ -12,6 +12,7 @@ from serving import SECONDS, ServerProcess
 import qkv
 from qkv_server.embedded import EmbeddedServer
 from qkv_server.service.attend import attend
+from qkv_server.service.workers import Prepared, Turn
 from qkv_server.transport import attention
 
 from .conftest import GO_ON, UNDER_WAY, Held
@@ -111,10 +112,15 @@ def test_an_embedded_server_answers_what_is_under_way(
     """Stopping a server in this process finishes its calls; stopping it twice is once."""
     under_way, go_on = threading.Event(), threading.Event()
 
-    def held_attend(*arguments: Any) -> Any:
-        under_way.set()
-        assert go_on.wait(SECONDS)
-        return attend(*arguments)
+    def held_attend(*arguments: Any) -> Prepared:
+        prepared = attend(*arguments)
+
+        def answer(turn: Turn) -> Any:
+            under_way.set()
+            assert go_on.wait(SECONDS)
+            return prepared.answer(turn)
+
+        return Prepared(answer, tiny=False)
 
     monkeypatch.setattr(attention, "attend", held_attend)
     server = EmbeddedServer.start()

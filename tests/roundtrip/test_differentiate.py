@@ -16,6 +16,7 @@ from roundtrip.test_clients import awaited, blocking
 import qkv
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionRequest, DifferentiateRequest, DifferentiateResponse
+from qkv.wire import Received
 from qkv_server import core
 from qkv_server.service.differentiate import differentiate
 from qkv_server.service.errors import ServiceError
@@ -189,13 +190,13 @@ def test_a_call_that_nobody_waits_for_is_not_computed() -> None:
     turn = Turn()
     turn.cancellation.cancel()
     with pytest.raises(core.CancelledError):
-        differentiate(valid(), Limits(), turn, time.monotonic())
+        differentiate(Received(valid()), Limits(), time.monotonic()).answer(turn)
 
 
 @pytest.mark.parametrize("limits", [Limits(message_bytes=100), Limits(working_bytes=100)], ids=str)
 def test_what_would_take_too_much_is_refused_for_its_size(limits: Limits) -> None:
     """A server that sends or uses little says how much the call would take."""
     with pytest.raises(ServiceError) as refused:
-        differentiate(valid(), limits, Turn(), time.monotonic())
+        differentiate(Received(valid()), limits, time.monotonic()).answer(Turn())
     assert refused.value.reason == "REQUEST_TOO_LARGE"
     assert int(refused.value.metadata["neededBytes"]) > int(refused.value.metadata["limitBytes"]) == 100

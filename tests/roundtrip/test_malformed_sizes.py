@@ -17,6 +17,7 @@ from roundtrip.malformed_options import asked, both, with_message, with_shape, w
 
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionRequest
+from qkv.wire import Received
 from qkv_server.service.attend import attend as attend_in_process
 from qkv_server.service.errors import ServiceError
 from qkv_server.service.limits import Limits
@@ -144,7 +145,7 @@ def test_refusing_takes_no_more_than_the_request(case: Malformed) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ServiceError):
-            attend_in_process(case.request, Limits(), Turn(), time.monotonic())
+            attend_in_process(Received(case.request), Limits(), time.monotonic()).answer(Turn())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

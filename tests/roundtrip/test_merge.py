@@ -15,6 +15,7 @@ from roundtrip.test_clients import awaited, blocking
 import qkv
 from qkv import codec
 from qkv.v1.attention_pb2 import MergeRequest, MergeResponse
+from qkv.wire import Received
 from qkv_server import core
 from qkv_server.service.errors import ServiceError
 from qkv_server.service.limits import Limits
@@ -202,7 +203,7 @@ def test_bytes_that_are_no_request_are_refused(channel: Any) -> None:
 def test_what_would_take_too_much_is_refused_for_its_size(limits: Limits) -> None:
     """A server that sends or uses little says how much merging would take."""
     with pytest.raises(ServiceError) as refused:
-        merge(two_parts(), limits, Turn(), time.monotonic())
+        merge(Received(two_parts()), limits, time.monotonic()).answer(Turn())
     assert refused.value.reason == "REQUEST_TOO_LARGE"
     assert int(refused.value.metadata["neededBytes"]) > int(refused.value.metadata["limitBytes"]) == 100
 
@@ -215,7 +216,7 @@ def test_many_wrong_parts_are_refused_for_the_first(stub: Any) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(ServiceError):
-            merge(request, Limits(), Turn(), time.monotonic())
+            merge(Received(request), Limits(), time.monotonic()).answer(Turn())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -7,11 +7,12 @@ import numpy.typing as npt
 from qkv._calls import Call, Method
 from qkv._names import named_choice, refuse_unknown
 from qkv._options import AttentionOptions, AxisOrderName, MultiHeadOptions
-from qkv._problem import multi_head_of, request_of
+from qkv._problem import set_multi_head, set_problem
 from qkv._results import AttentionResult
-from qkv.v1.attention_pb2 import AttentionRequest, AttentionResponse, MultiHead, Quantity
+from qkv.v1.attention_pb2 import AttentionRequest, AttentionResponse, Quantity
+from qkv.wire import Draft
 
-ATTEND = Method("/qkv.v1.AttentionService/Attend", AttentionRequest, AttentionResponse)
+ATTEND = Method("/qkv.v1.AttentionService/Attend", AttentionResponse)
 
 
 def attention(
@@ -34,7 +35,10 @@ def attention(
     Raises InvalidRequestError with every wrong field, and the other errors under CallError.
     """
     refuse_unknown(options, AttentionOptions.__annotations__, "option")
-    return _call(query, key, value, multi_head_of(heads, kv_heads, axis_order, {}), options)
+    draft = Draft(AttentionRequest())
+    set_multi_head(draft.part("multi_head"), heads, kv_heads, axis_order, {})
+    set_problem(draft, query, key, value, options)
+    return _call(draft, options)
 
 
 def multi_head_attention(
@@ -54,22 +58,18 @@ def multi_head_attention(
     The options are those of `qkv.MultiHeadOptions`. Raises as `attention` does.
     """
     refuse_unknown(options, MultiHeadOptions.__annotations__, "option")
-    return _call(query, key, value, multi_head_of(heads, kv_heads, None, options), options)
+    draft = Draft(AttentionRequest())
+    set_multi_head(draft.part("multi_head"), heads, kv_heads, None, options)
+    set_problem(draft, query, key, value, options)
+    return _call(draft, options)
 
 
-def _call(
-    query: npt.ArrayLike,
-    key: npt.ArrayLike | None,
-    value: npt.ArrayLike | None,
-    multi_head: MultiHead,
-    options: AttentionOptions,
-) -> Call[AttentionResult]:
-    request = request_of(query, key, value, multi_head, options)
+def _call(draft: Draft[AttentionRequest], options: AttentionOptions) -> Call[AttentionResult]:
     for name in options.get("outputs") or ():
-        request.outputs.append(named_choice(Quantity, "QUANTITY_", name, "outputs"))
+        draft.message.outputs.append(named_choice(Quantity, "QUANTITY_", name, "outputs"))
     return Call(
         ATTEND,
-        request,
+        draft,
         AttentionResult.from_response,
         timeout=options.get("timeout"),
         wait_for_ready=options.get("wait_for_ready"),

@@ -6,15 +6,16 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
+from qkv.wire import Draft
+
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A unary method: its path and the types that go over the wire."""
+    """A unary method: its path, and the type of what comes back."""
 
     path: str
-    request_type: type[Message]
     response_type: type[Message]
 
 
@@ -23,7 +24,7 @@ class Call(Generic[R]):
     """A call ready to be sent, and how its response becomes a result."""
 
     method: Method
-    request: Message
+    request: Draft[Message]
     result: Callable[[Any], R]
     timeout: float | None = None  # None: the client's own
     wait_for_ready: bool | None = None  # None: the client's own

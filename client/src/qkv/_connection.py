@@ -1,9 +1,11 @@
 """What the blocking and the asyncio client have in common: a channel, the stubs on it, and the defaults of calls."""
 
+from functools import partial
 from typing import Any
 
 from qkv._calls import Call, Method
 from qkv._channel import TLS, Options, channel_options
+from qkv.wire import receive
 
 
 class Connection:
@@ -42,12 +44,10 @@ class Connection:
         method = call.method
         if method not in self._stubs:
             self._stubs[method] = self._channel.unary_unary(
-                method.path,
-                request_serializer=method.request_type.SerializeToString,
-                response_deserializer=method.response_type.FromString,
+                method.path, response_deserializer=partial(receive, kind=method.response_type)
             )
         return self._stubs[method](
-            call.request,
+            call.request.encode(),
             timeout=self._timeout if call.timeout is None else call.timeout,
             wait_for_ready=self._wait_for_ready if call.wait_for_ready is None else call.wait_for_ready,
         )

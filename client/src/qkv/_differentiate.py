@@ -8,11 +8,12 @@ from qkv._calls import Call, Method
 from qkv._fields import set_operands
 from qkv._names import refuse_unknown
 from qkv._options import AxisOrderName, GradientOptions
-from qkv._problem import multi_head_of, request_of
+from qkv._problem import set_multi_head, set_problem
 from qkv._results import GradientResult
 from qkv.v1.attention_pb2 import DifferentiateRequest, DifferentiateResponse
+from qkv.wire import Draft
 
-DIFFERENTIATE = Method("/qkv.v1.AttentionService/Differentiate", DifferentiateRequest, DifferentiateResponse)
+DIFFERENTIATE = Method("/qkv.v1.AttentionService/Differentiate", DifferentiateResponse)
 
 
 def differentiate(
@@ -36,12 +37,14 @@ def differentiate(
     `attention.…`.
     """
     refuse_unknown(options, GradientOptions.__annotations__, "option")
-    multi_head = multi_head_of(heads, kv_heads, axis_order, options)
-    request = DifferentiateRequest(attention=request_of(query, key, value, multi_head, options))
-    set_operands(request, {"d_output": d_output})
+    draft = Draft(DifferentiateRequest())
+    attention = draft.part("attention")
+    set_multi_head(attention.part("multi_head"), heads, kv_heads, axis_order, options)
+    set_problem(attention, query, key, value, options)
+    set_operands(draft, {"d_output": d_output})
     return Call(
         DIFFERENTIATE,
-        request,
+        draft,
         GradientResult.from_response,
         timeout=options.get("timeout"),
         wait_for_ready=options.get("wait_for_ready"),

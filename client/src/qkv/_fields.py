@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qkv import codec
+from qkv.wire import Draft
 
 FLAGS = ("mask", "block_map")
 
 
-def set_operands(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> None:
+def set_operands(draft: Draft[Any], arrays: Mapping[str, Any], prefix: str = "") -> None:
     """Set operand fields by name; a number that Python wrote is float64. The prefix stands before names in errors.
 
     But for masks: a list of 0 and 1 could be meant as booleans or to be added, so that the server refuses it.
@@ -22,10 +22,10 @@ def set_operands(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> N
         array = np.asarray(given)
         if not hasattr(given, "dtype") and array.dtype.kind in "iu" and name not in FLAGS:
             array = array.astype(np.float64)
-        _set_operand(message, name, array, prefix)
+        _set_operand(draft, name, array, prefix)
 
 
-def set_integers(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> None:
+def set_integers(draft: Draft[Any], arrays: Mapping[str, Any], prefix: str = "") -> None:
     """Set operand fields that hold integers; those that Python wrote are int64."""
     for name, given in arrays.items():
         if given is None:
@@ -33,7 +33,7 @@ def set_integers(message: Any, arrays: Mapping[str, Any], prefix: str = "") -> N
         array = np.asarray(given)
         if not hasattr(given, "dtype") and (array.dtype.kind in "iu" or not array.size):
             array = array.astype(np.int64)
-        _set_operand(message, name, array, prefix)
+        _set_operand(draft, name, array, prefix)
 
 
 def set_numbers(message: Any, values: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> None:
@@ -58,8 +58,8 @@ def set_lists(message: Any, values: Mapping[str, Any], names: Iterable[str], pre
                 raise type(error)(f"{prefix}{name}: {error}") from None
 
 
-def _set_operand(message: Any, name: str, array: npt.NDArray[Any], prefix: str) -> None:
+def _set_operand(draft: Draft[Any], name: str, array: npt.NDArray[Any], prefix: str) -> None:
     try:
-        codec.fill_tensor(getattr(message, name).tensor, array)
+        draft.put(name, array)
     except TypeError as error:
         raise TypeError(f"{prefix}{name}: {error}") from None

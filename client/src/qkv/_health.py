@@ -4,8 +4,9 @@ from enum import Enum
 
 from qkv._calls import Call, Method
 from qkv.third_party.grpc_health_pb2 import HealthCheckRequest, HealthCheckResponse
+from qkv.wire import Draft
 
-CHECK = Method("/grpc.health.v1.Health/Check", HealthCheckRequest, HealthCheckResponse)
+CHECK = Method("/grpc.health.v1.Health/Check", HealthCheckResponse)
 
 
 class Health(Enum):
@@ -22,5 +23,5 @@ def health(service: str = "", *, timeout: float | None = None, wait_for_ready: b
 
     Raises CallError with code NOT_FOUND for a service that the server does not have.
     """
-    request = HealthCheckRequest(service=service)
-    return Call(CHECK, request, lambda response: Health(response.status), timeout, wait_for_ready)
+    request = Draft(HealthCheckRequest(service=service))
+    return Call(CHECK, request, lambda response: Health(response.message.status), timeout, wait_for_ready)

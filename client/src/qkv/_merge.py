@@ -9,8 +9,9 @@ from qkv._names import named_choice
 from qkv._options import AxisOrderName, LogBaseName
 from qkv._results import MergeResult
 from qkv.v1.attention_pb2 import AxisOrder, LogBase, MergeRequest, MergeResponse
+from qkv.wire import Draft
 
-MERGE = Method("/qkv.v1.AttentionService/Merge", MergeRequest, MergeResponse)
+MERGE = Method("/qkv.v1.AttentionService/Merge", MergeResponse)
 
 
 def merge(
@@ -31,10 +32,12 @@ def merge(
     request = MergeRequest()
     for place, part in enumerate(parts):
         output, log_sum_exp = pair_of(part, place)
-        set_operands(request.parts.add(), {"output": output, "log_sum_exp": log_sum_exp}, f"parts[{place}].")
+        set_operands(
+            Draft(request.parts.add(), None), {"output": output, "log_sum_exp": log_sum_exp}, f"parts[{place}]."
+        )
     if axis_order is not None:
         request.axis_order = named_choice(AxisOrder, "AXIS_ORDER_", axis_order, "axis_order")
     if log_base is not None:
         request.log_base = named_choice(LogBase, "LOG_BASE_", log_base, "log_base")
     set_numbers(request, {"semantics_version": semantics_version}, ("semantics_version",))
-    return Call(MERGE, request, MergeResult.from_response, timeout, wait_for_ready)
+    return Call(MERGE, Draft(request), MergeResult.from_response, timeout, wait_for_ready)

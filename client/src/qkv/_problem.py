@@ -20,36 +20,39 @@ from qkv.v1.attention_pb2 import (
     Path,
     SoftmaxAxis,
 )
+from qkv.wire import Draft
 
 LENGTHS = ("key_lengths", "query_lengths", "cumulative_query_lengths", "cumulative_key_lengths")
 
 
-def request_of(
+def set_problem(
+    draft: Draft[AttentionRequest],
     query: npt.ArrayLike,
     key: npt.ArrayLike | None,
     value: npt.ArrayLike | None,
-    multi_head: MultiHead,
     options: ProblemOptions,
-) -> AttentionRequest:
-    """The request that asks for the output alone."""
-    request = AttentionRequest(multi_head=multi_head)
+) -> None:
+    """Fill the request but for its heads; it asks for the output alone."""
     past_key, past_value = options.get("past_key"), options.get("past_value")
-    set_operands(request, {"query": query, "key": key, "value": value, "past_key": past_key, "past_value": past_value})
-    _set_visibility(request.visibility, options)
-    _set_scoring(request.scoring, options)
+    set_operands(draft, {"query": query, "key": key, "value": value, "past_key": past_key, "past_value": past_value})
+    _set_visibility(draft.part("visibility"), options)
+    _set_scoring(draft.part("scoring"), options)
     if (rotary := options.get("rotary")) is not None:
-        set_rotary(request.rotary, rotary)
+        set_rotary(draft.part("rotary"), rotary)
     if (path := options.get("path")) is not None:
-        request.path = named_choice(Path, "PATH_", path, "path")
-    set_numbers(request, options, ("semantics_version",))
-    return request
+        draft.message.path = named_choice(Path, "PATH_", path, "path")
+    set_numbers(draft.message, options, ("semantics_version",))
 
 
-def multi_head_of(
-    heads: int | None, kv_heads: int | None, axis_order: AxisOrderName | None, projections: Projections
-) -> MultiHead:
-    """The heads and their projections; raises ValueError for a count below 1."""
-    multi_head = MultiHead()
+def set_multi_head(
+    draft: Draft[MultiHead],
+    heads: int | None,
+    kv_heads: int | None,
+    axis_order: AxisOrderName | None,
+    projections: Projections,
+) -> None:
+    """Fill the heads and their projections; raises ValueError for a count below 1."""
+    multi_head = draft.message
     for name, count in (("heads", heads), ("kv_heads", kv_heads)):
         if count is not None:
             if count < 1:
@@ -58,14 +61,16 @@ def multi_head_of(
     if axis_order is not None:
         multi_head.axis_order = named_choice(AxisOrder, "AXIS_ORDER_", axis_order, "axis_order")
     arrays = {name: array for name, array in projections.items() if name in Projections.__annotations__}
-    multi_head.add_zero_attention = bool(arrays.pop("add_zero_attention", False))
-    set_operands(multi_head, arrays)
-    return multi_head
+    if arrays.pop("add_zero_attention", False):
+        multi_head.add_zero_attention = True
+    set_operands(draft, arrays)
 
 
-def _set_visibility(visibility: attention_pb2.Visibility, options: ProblemOptions) -> None:
-    set_operands(visibility, {"mask": options.get("mask"), "block_map": options.get("block_map")})
-    visibility.causal = bool(options.get("causal"))
+def _set_visibility(draft: Draft[attention_pb2.Visibility], options: ProblemOptions) -> None:
+    set_operands(draft, {"mask": options.get("mask"), "block_map": options.get("block_map")})
+    visibility = draft.message
+    if options.get("causal"):
+        visibility.causal = True
     if (polarity := options.get("mask_polarity")) is not None:
         visibility.mask_polarity = named_choice(MaskPolarity, "MASK_POLARITY_", polarity, "mask_polarity")
     if (alignment := options.get("alignment")) is not None:
@@ -103,7 +108,8 @@ def _set_block_size(visibility: attention_pb2.Visibility, options: ProblemOption
     visibility.query_block_size, visibility.key_block_size = queries, keys
 
 
-def _set_scoring(scoring: attention_pb2.Scoring, options: ProblemOptions) -> None:
+def _set_scoring(draft: Draft[attention_pb2.Scoring], options: ProblemOptions) -> None:
+    scoring = draft.message
     set_numbers(scoring, options, ("scale", "softcap"))
     if (axis := options.get("softmax_axis")) is not None:
         scoring.softmax_axis = named_choice(SoftmaxAxis, "SOFTMAX_AXIS_", axis, "softmax_axis")
@@ -111,22 +117,22 @@ def _set_scoring(scoring: attention_pb2.Scoring, options: ProblemOptions) -> Non
         scoring.log_base = named_choice(LogBase, "LOG_BASE_", base, "log_base")
     if (precision := options.get("softmax_precision")) is not None:
         scoring.softmax_precision = codec.data_type(np.dtype(precision))
-    set_operands(scoring, {"sinks": options.get("sinks")})
-    _set_alibi(scoring, options.get("alibi"))
+    set_operands(draft, {"sinks": options.get("sinks")})
+    _set_alibi(draft.part("alibi"), options.get("alibi"))
     if (bias := options.get("relative_bias")) is not None:
-        _set_relative_bias(scoring.relative_bias, bias)
+        _set_relative_bias(draft.part("relative_bias"), bias)
 
 
-def _set_alibi(scoring: attention_pb2.Scoring, alibi: bool | npt.ArrayLike | None) -> None:
+def _set_alibi(draft: Draft[attention_pb2.Alibi], alibi: bool | npt.ArrayLike | None) -> None:
     if alibi is None or alibi is False:
         return
-    scoring.alibi.SetInParent()
+    draft.message.SetInParent()
     if alibi is not True:
-        set_operands(scoring.alibi, {"slopes": alibi}, "alibi.")
+        set_operands(draft, {"slopes": alibi}, "alibi.")
 
 
-def _set_relative_bias(message: attention_pb2.RelativeBias, options: RelativeBiasOptions) -> None:
+def _set_relative_bias(draft: Draft[attention_pb2.RelativeBias], options: RelativeBiasOptions) -> None:
     check_entries(options, RelativeBiasOptions.__annotations__, "relative_bias")
-    message.SetInParent()
-    set_operands(message, {"table": options.get("table")}, "relative_bias.")
-    set_numbers(message, options, ("bidirectional", "max_distance"), "relative_bias.")
+    draft.message.SetInParent()
+    set_operands(draft, {"table": options.get("table")}, "relative_bias.")
+    set_numbers(draft.message, options, ("bidirectional", "max_distance"), "relative_bias.")

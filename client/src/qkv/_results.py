@@ -10,6 +10,7 @@ from qkv import codec
 from qkv._options import QuantityName
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import AttentionResponse, DifferentiateResponse, MergeResponse
+from qkv.wire import Received, data_of
 
 Array = npt.NDArray[Any]
 
@@ -48,10 +49,10 @@ class AttentionResult:
     report: Report
 
     @classmethod
-    def from_response(cls, response: AttentionResponse) -> "AttentionResult":
+    def from_response(cls, response: Received[AttentionResponse]) -> "AttentionResult":
         """The result that a response carries."""
-        report = Report.from_message(response.report)
-        return cls(**_arrays(response, ARRAYS), semantics_version=response.semantics_version, report=report)
+        report = Report.from_message(response.message.report)
+        return cls(**_arrays(response, ARRAYS), semantics_version=response.message.semantics_version, report=report)
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that came back, by name, the output first."""
@@ -71,10 +72,10 @@ class GradientResult:
     report: Report
 
     @classmethod
-    def from_response(cls, response: DifferentiateResponse) -> "GradientResult":
+    def from_response(cls, response: Received[DifferentiateResponse]) -> "GradientResult":
         """The result that a response carries."""
-        report = Report.from_message(response.report)
-        return cls(**_arrays(response, GRADIENTS), semantics_version=response.semantics_version, report=report)
+        report = Report.from_message(response.message.report)
+        return cls(**_arrays(response, GRADIENTS), semantics_version=response.message.semantics_version, report=report)
 
     def arrays(self) -> dict[str, Array]:
         """The arrays that came back, by name."""
@@ -90,12 +91,17 @@ class MergeResult:
     semantics_version: int
 
     @classmethod
-    def from_response(cls, response: MergeResponse) -> "MergeResult":
+    def from_response(cls, response: Received[MergeResponse]) -> "MergeResult":
         """The result that a response carries."""
         arrays = _arrays(response, ("output", "log_sum_exp"))
-        return cls(**arrays, semantics_version=response.semantics_version)
+        return cls(**arrays, semantics_version=response.message.semantics_version)
 
 
-def _arrays(response: Message, names: tuple[str, ...]) -> dict[str, Array]:
+def _arrays(response: Received[Message], names: tuple[str, ...]) -> dict[str, Array]:
     """The arrays of those operand fields that are set."""
-    return {name: codec.from_operand(getattr(response, name), name) for name in names if response.HasField(name)}
+    message = response.message
+    return {
+        name: codec.from_operand(getattr(message, name), name, response.apart.get(data_of(name)))
+        for name in names
+        if message.HasField(name)
+    }

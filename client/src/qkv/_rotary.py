@@ -9,6 +9,7 @@ from qkv._fields import set_integers, set_lists, set_numbers
 from qkv._names import check_entries, named_choice
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import RotaryPairing
+from qkv.wire import Draft
 
 RotaryPairingName = Literal["half_split", "interleaved"]
 
@@ -106,15 +107,16 @@ SCALINGS: dict[str, Any] = {
 LISTS = ("short_factors", "long_factors")
 
 
-def set_rotary(message: attention_pb2.Rotary, options: RotaryOptions) -> None:
+def set_rotary(draft: Draft[attention_pb2.Rotary], options: RotaryOptions) -> None:
     """Fill the message; raises TypeError for a name that it does not have, ValueError for two scalings."""
     check_entries(options, RotaryOptions.__annotations__, "rotary")
+    message = draft.message
     message.SetInParent()
     set_numbers(message, options, ("base", "rotary_size", "sequence_length"), "rotary.")
     if (pairing := options.get("pairing")) is not None:
         message.pairing = named_choice(RotaryPairing, "ROTARY_PAIRING_", pairing, "rotary.pairing")
     positions = {name: options.get(name) for name in ("query_positions", "key_positions")}
-    set_integers(message, positions, "rotary.")
+    set_integers(draft, positions, "rotary.")
     scalings: dict[str, Any] = {name: options.get(name) for name in SCALINGS if options.get(name) is not None}
     if len(scalings) > 1:
         raise ValueError(f"rotary: has {' and '.join(scalings)}, expected at most one scaling")

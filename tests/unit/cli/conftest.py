@@ -50,7 +50,7 @@ def asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> Asked:
     send = Connection._send
 
     def record(self: Connection, call: Call[Any]) -> Any:
-        requests.append(call.request)
+        requests.append(call.request.message)
         return send(self, call)
 
     monkeypatch.setattr(Connection, "_send", record)

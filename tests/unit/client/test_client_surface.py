@@ -193,20 +193,20 @@ def test_an_option_that_is_none_is_left_out() -> None:
     """None, as what is left out, sends nothing, within a dictionary too."""
     nothing: Any = dict.fromkeys(qkv.MultiHeadOptions.__annotations__)
     del nothing["semantics_version"]
-    plain = multi_head_attention(X, heads=1).request
-    assert multi_head_attention(X, heads=1, **nothing).request == plain
+    plain = multi_head_attention(X, heads=1).request.message
+    assert multi_head_attention(X, heads=1, **nothing).request.message == plain
     rotary: Any = dict.fromkeys(qkv.RotaryOptions.__annotations__)
     bias: Any = dict.fromkeys(qkv.RelativeBiasOptions.__annotations__)
-    assert attention_call(X, rotary=rotary).request == attention_call(X, rotary={}).request
-    assert attention_call(X, alibi=False).request == attention_call(X).request
-    request: Any = attention_call(X, relative_bias=bias).request
+    assert attention_call(X, rotary=rotary).request.message == attention_call(X, rotary={}).request.message
+    assert attention_call(X, alibi=False).request.message == attention_call(X).request.message
+    request: Any = attention_call(X, relative_bias=bias).request.message
     assert request.scoring.relative_bias.ByteSize() == 0
 
 
 @pytest.mark.parametrize("positions", [[], [3, 1], [[3], [1]]], ids=str)
 def test_positions_that_python_wrote_are_integers(positions: Any) -> None:
     """Lists of positions are sent as int64, the empty one too, where numbers are float64 elsewhere."""
-    request: Any = attention_call(X, rotary={"query_positions": positions}).request
+    request: Any = attention_call(X, rotary={"query_positions": positions}).request.message
     sent = codec.from_operand(request.rotary.query_positions, "query_positions")
     np.testing.assert_array_equal(sent, np.array(positions, np.int64), strict=True)
 

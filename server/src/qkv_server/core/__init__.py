@@ -9,6 +9,7 @@ from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.footprint import answer_bytes, gradient_bytes, gradient_working_bytes, merging_bytes, working_bytes
 from qkv_server.core.gradients import check_d_output, differentiate, solve_gradients
 from qkv_server.core.merging import merge
+from qkv_server.core.planner import is_tiny
 from qkv_server.core.problem import (
     Alibi,
     Alignment,
@@ -80,6 +81,7 @@ __all__ = [
     "differentiate",
     "gradient_bytes",
     "gradient_working_bytes",
+    "is_tiny",
     "merge",
     "merging_bytes",
     "one_after_another",

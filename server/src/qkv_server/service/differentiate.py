@@ -1,20 +1,22 @@
-"""The service of AttentionService.Differentiate: decode → admit → compute → encode, as `attend`."""
+"""The service of AttentionService.Differentiate: as that of `attend`."""
 
 import time
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
 from qkv import Violation
 from qkv.v1.attention_pb2 import AttentionRequest, DifferentiateRequest, DifferentiateResponse
 from qkv.v1.tensor_pb2 import Operand
+from qkv.wire import Draft, Received
 from qkv_server import core
 from qkv_server.core.problem import Array
-from qkv_server.service.errors import InvalidRequestError, told_when_out_of_memory
+from qkv_server.service.errors import InvalidRequestError
 from qkv_server.service.limits import Limits
 from qkv_server.service.reader import SEMANTICS_VERSION, Reader
 from qkv_server.service.request import check_problem, read_problem
 from qkv_server.service.response import fill, report
-from qkv_server.service.workers import Turn
+from qkv_server.service.workers import Prepared, Turn
 
 OPERANDS = {  # of each gradient, by its path in the call
     "d_query": "query",
@@ -33,33 +35,34 @@ class Question(NamedTuple):
     d_output: Array
 
 
-@told_when_out_of_memory()
-def differentiate(request: DifferentiateRequest, limits: Limits, turn: Turn, arrived: float) -> DifferentiateResponse:
-    """Answer a request that arrived at a time of `time.monotonic`, in a turn with the workers.
-
-    Raises ServiceError for every refusal, and core.CancelledError when the turn is cancelled.
-    """
-    problem, dimensions, d_output = _read(request)
+def differentiate(request: Received[DifferentiateRequest], limits: Limits, arrived: float) -> Prepared:
+    """Prepare a request that arrived at a time of `time.monotonic`; raises ServiceError for every refusal."""
+    question = _read(request)
     limits.admit(
-        answer=core.gradient_bytes(problem),
-        working=core.gradient_working_bytes(problem, dimensions),
+        answer=core.gradient_bytes(question.problem),
+        working=core.gradient_working_bytes(question.problem, question.dimensions),
     )
+    answer = partial(_answer, question, request.message.attention, arrived)
+    return Prepared(answer, core.is_tiny(question.dimensions))
+
+
+def _answer(question: Question, call: AttentionRequest, arrived: float, turn: Turn) -> Draft[DifferentiateResponse]:
     started = time.monotonic()
-    gradients = core.solve_gradients(problem, dimensions, d_output, turn.spread, turn.threads, turn.cancellation)
+    gradients = core.solve_gradients(*question, turn.spread, turn.threads, turn.cancellation)
     finished = time.monotonic()
-    response = _write(gradients, request.attention)
-    response.semantics_version = SEMANTICS_VERSION
-    response.report.CopyFrom(report(gradients.path, arrived, started, finished))
+    response = _write(gradients, call)
+    response.message.semantics_version = SEMANTICS_VERSION
+    response.message.report.CopyFrom(report(gradients.path, arrived, started, finished))
     return response
 
 
-def _read(request: DifferentiateRequest) -> Question:
+def _read(request: Received[DifferentiateRequest]) -> Question:
     """The question that a request asks; raises InvalidRequestError naming every wrong field."""
-    of_call, reader = Reader(), Reader()
-    problem = read_problem(request.attention, (), of_call)
+    of_call, reader = Reader(request, "attention."), Reader(request)
+    problem = read_problem(request.message.attention, (), of_call)
     dimensions = check_problem(problem, of_call)
     reader.violations += [Violation(f"attention.{wrong.field}", wrong.description) for wrong in of_call.violations]
-    d_output = reader.needed(request, "d_output")
+    d_output = reader.needed(request.message, "d_output")
     if dimensions is not None and reader.every_shape_known:
         try:
             core.check_d_output(problem, dimensions, d_output)
@@ -70,12 +73,12 @@ def _read(request: DifferentiateRequest) -> Question:
     return Question(problem, dimensions, d_output)
 
 
-def _write(gradients: core.Gradients, call: AttentionRequest) -> DifferentiateResponse:
+def _write(gradients: core.Gradients, call: AttentionRequest) -> Draft[DifferentiateResponse]:
     """The response with every gradient, as a matrix where its operand was one."""
-    response = DifferentiateResponse()
+    response = Draft(DifferentiateResponse())
     for name, path in OPERANDS.items():
         array: Array | None = getattr(gradients, name)
         if array is not None:
             given: Operand = attrgetter(path)(call)
-            fill(getattr(response, name), array, in_matrices=given.HasField("matrix"))
+            fill(response, name, array, in_matrices=given.HasField("matrix"))
     return response

@@ -1,7 +1,6 @@
 """Why the service does not answer, in a form that any transport can tell its caller."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from qkv import Violation
 
@@ -45,15 +44,6 @@ class OutOfMemoryError(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the server ran out of memory while computing the answer")
-
-
-@contextmanager
-def told_when_out_of_memory() -> Iterator[None]:
-    """Raise OutOfMemoryError, which callers are told, where a MemoryError is raised."""
-    try:
-        yield
-    except MemoryError:
-        raise OutOfMemoryError from None
 
 
 class OverloadedError(ServiceError):

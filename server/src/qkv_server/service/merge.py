@@ -1,27 +1,24 @@
-"""The service of AttentionService.Merge: decode → admit → compute → encode, as `attend`."""
+"""The service of AttentionService.Merge: as that of `attend`."""
 
 from collections.abc import Sequence
 
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import MergeRequest, MergeResponse
+from qkv.wire import Draft, Received
 from qkv_server import core
 from qkv_server.core.problem import Array
-from qkv_server.service.errors import InvalidRequestError, told_when_out_of_memory
+from qkv_server.service.errors import InvalidRequestError
 from qkv_server.service.limits import Limits
 from qkv_server.service.reader import SEMANTICS_VERSION, Reader
 from qkv_server.service.response import fill
-from qkv_server.service.workers import Turn
+from qkv_server.service.workers import Prepared, Turn
 
 MOST_TOLD = 100
 
 
-@told_when_out_of_memory()
-def merge(request: MergeRequest, limits: Limits, turn: Turn, _arrived: float) -> MergeResponse:
-    """Answer a request in a turn with the workers, of which it needs no helpers.
-
-    Raises ServiceError for every refusal, and core.CancelledError when the turn is cancelled.
-    """
-    reader = Reader()
+def merge(received: Received[MergeRequest], limits: Limits, _arrived: float) -> Prepared:
+    """Prepare a request; raises ServiceError for every refusal."""
+    request, reader = received.message, Reader(received)
     reader.semantics_version(request.semantics_version)
     parts = _parts(request, reader)
     order = reader.choice(core.AxisOrder, attention_pb2.AxisOrder, request.axis_order, "axis_order")
@@ -29,16 +26,20 @@ def merge(request: MergeRequest, limits: Limits, turn: Turn, _arrived: float) ->
     if reader.violations:  # arrays that stand for wrong ones may be of any size
         raise InvalidRequestError(reader.violations)
     limits.admit(answer=_answer_bytes(parts), working=core.merging_bytes(parts))
-    try:
-        merged = core.merge(parts, order or core.AxisOrder.HEADS_FIRST, base or core.LogBase.E, turn.cancellation)
-    except core.InvalidProblemError as error:
-        reader.note_found(error)
-        raise InvalidRequestError(reader.violations) from None
-    in_matrices = request.parts[0].output.HasField("matrix")
-    response = MergeResponse(semantics_version=SEMANTICS_VERSION)
-    fill(response.output, merged.output, in_matrices=in_matrices)
-    fill(response.log_sum_exp, merged.log_sum_exp, in_matrices=in_matrices)
-    return response
+
+    def answer(turn: Turn) -> Draft[MergeResponse]:
+        try:
+            merged = core.merge(parts, order or core.AxisOrder.HEADS_FIRST, base or core.LogBase.E, turn.cancellation)
+        except core.InvalidProblemError as error:
+            reader.note_found(error)
+            raise InvalidRequestError(reader.violations) from None
+        in_matrices = request.parts[0].output.HasField("matrix")
+        response = Draft(MergeResponse(semantics_version=SEMANTICS_VERSION))
+        fill(response, "output", merged.output, in_matrices=in_matrices)
+        fill(response, "log_sum_exp", merged.log_sum_exp, in_matrices=in_matrices)
+        return response
+
+    return Prepared(answer, tiny=True)  # if the request is: nothing takes longer than its bytes
 
 
 def _parts(request: MergeRequest, reader: Reader) -> list[core.PartialResult]:

@@ -9,6 +9,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 from qkv import Violation, codec
+from qkv.wire import Received, data_of
 from qkv_server import core
 
 Array = npt.NDArray[Any]
@@ -18,9 +19,14 @@ SEMANTICS_VERSION = 1
 
 
 class Reader:
-    """Reads one request. `violations` are what is wrong with it so far, named from where the reader began."""
+    """Reads one request, or the message in one field of it, whose path ends in a dot.
 
-    def __init__(self) -> None:
+    `violations` are what is wrong with it so far, named from where the reader began.
+    """
+
+    def __init__(self, request: Received[Message], path: str = "") -> None:
+        self._apart = request.apart
+        self._path = path
         self.violations: list[Violation] = []
         self.every_shape_known = True
 
@@ -31,7 +37,8 @@ class Reader:
         """
         if not message.HasField(name):
             return None
-        violations, array = codec.decode(getattr(message, name), prefix + name)
+        data = self._apart.get(data_of(f"{self._path}{prefix}{name}"))
+        violations, array = codec.decode(getattr(message, name), prefix + name, data)
         self.violations += violations
         self.every_shape_known &= array is not None
         return array

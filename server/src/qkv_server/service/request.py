@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import AttentionRequest
+from qkv.wire import Received
 from qkv_server import core
 from qkv_server.core.problem import BIASES, EXTRAS, PROJECTIONS
 from qkv_server.service.errors import InvalidRequestError
@@ -22,14 +23,14 @@ class Question(NamedTuple):
     in_matrices: bool
 
 
-def read(request: AttentionRequest) -> Question:
+def read(request: Received[AttentionRequest]) -> Question:
     """The question that a request asks; raises InvalidRequestError naming every wrong field."""
-    reader = Reader()
-    problem = read_problem(request, request.outputs, reader)
+    reader = Reader(request)
+    problem = read_problem(request.message, request.message.outputs, reader)
     dimensions = check_problem(problem, reader)
     if reader.violations or dimensions is None:
         raise InvalidRequestError(reader.violations)
-    return Question(problem, dimensions, request.query.HasField("matrix"))
+    return Question(problem, dimensions, request.message.query.HasField("matrix"))
 
 
 def read_problem(request: AttentionRequest, outputs: Iterable[int], reader: Reader) -> core.Problem:
@@ -42,9 +43,9 @@ def read_problem(request: AttentionRequest, outputs: Iterable[int], reader: Read
         query=reader.needed(request, "query"),
         key=reader.operand(request, "key"),
         value=reader.operand(request, "value"),
-        multi_head=_multi_head(request.multi_head, reader),
-        visibility=read_visibility(request.visibility, reader),
-        scoring=read_scoring(request.scoring, reader),
+        multi_head=_multi_head(request.multi_head, reader) if request.HasField("multi_head") else core.MultiHead(),
+        visibility=read_visibility(request.visibility, reader) if request.HasField("visibility") else core.Visibility(),
+        scoring=read_scoring(request.scoring, reader) if request.HasField("scoring") else core.Scoring(),
         past_key=reader.operand(request, "past_key"),
         past_value=reader.operand(request, "past_value"),
         path=reader.choice(core.Path, attention_pb2.Path, request.path, "path"),
@@ -79,6 +80,8 @@ def _multi_head(message: attention_pb2.MultiHead, reader: Reader) -> core.MultiH
 def _outputs(numbers: Iterable[int], reader: Reader) -> frozenset[core.Quantity]:
     """The quantities asked for. Of the numbers that are none the smallest is told, however many there are."""
     asked = set(numbers)
+    if not asked:
+        return frozenset()
     strange = asked - set(attention_pb2.Quantity.values()[1:])
     told = [min(strange)] if strange else []
     choices = (

@@ -1,36 +1,37 @@
 """From an answer of the core to messages, in the form of the question."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
 from qkv import codec
 from qkv.v1.attention_pb2 import AttentionResponse, Report
-from qkv.v1.tensor_pb2 import Operand
+from qkv.wire import Draft
 from qkv_server.core import Answer, Path
 from qkv_server.core.problem import Array
 
 ARRAYS = tuple(field.name for field in fields(Answer) if field.name != "path")
 
 
-def write(answer: Answer, *, in_matrices: bool) -> AttentionResponse:
+def write(answer: Answer, *, in_matrices: bool) -> Draft[AttentionResponse]:
     """The response with every array of the answer, as matrices where the question was one and the rank allows it."""
-    response = AttentionResponse()
+    response = Draft(AttentionResponse())
     for name in ARRAYS:
         array: Array | None = getattr(answer, name)
         if array is not None:
-            fill(getattr(response, name), array, in_matrices=in_matrices)
+            fill(response, name, array, in_matrices=in_matrices)
     return response
 
 
-def fill(operand: Operand, array: Array, *, in_matrices: bool) -> None:
-    """Make an array of an operand: a tensor, or a matrix if it has rank 2, or 1, which is a matrix of one column."""
+def fill(response: Draft[Any], name: str, array: Array, *, in_matrices: bool) -> None:
+    """Set an operand: to a tensor, or to a matrix if it has rank 2, or 1, which is a matrix of one column."""
     if in_matrices and array.ndim == 1:
         array = array[:, np.newaxis]
     if in_matrices and array.ndim == 2:
-        codec.fill_matrix(operand.matrix, array)
+        codec.fill_matrix(getattr(response.message, name).matrix, array)
     else:
-        codec.fill_tensor(operand.tensor, array)
+        response.put(name, array)
 
 
 def report(path: Path, arrived: float, started: float, finished: float) -> Report:

@@ -7,6 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
+
+from qkv.wire import Draft
 from qkv_server.core import Cancellation, Spread, one_after_another, spread_over
 from qkv_server.service.errors import OverloadedError
 
@@ -22,6 +25,17 @@ class Turn:
     spread: Spread = one_after_another
     threads: int = 1
     cancellation: Cancellation = field(default_factory=Cancellation)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that was read and admitted. `answer` computes it; where it is tiny, faster than a turn comes.
+
+    `answer` raises ServiceError for a refusal, and core.CancelledError when its turn is cancelled.
+    """
+
+    answer: Callable[[Turn], Draft[Message]]
+    tiny: bool
 
 
 class Workers:

@@ -1,7 +1,8 @@
 """AttentionService over gRPC.
 
-Messages are parsed and serialized by the workers, not by the event loop: large ones would keep every other call
-waiting, and bytes that are no message get an answer that says so.
+Messages are parsed and serialized here and not by gRPC, so that bytes that are no message get an answer that says so.
+Workers do it, not the event loop, which large messages would keep from every other call. Tiny calls are answered by the
+loop at once: handing one over takes longer than it does.
 """
 
 import logging
@@ -17,26 +18,29 @@ from google.protobuf.message import DecodeError, Message
 from qkv import Violation
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import AttentionRequest, DifferentiateRequest, MergeRequest
+from qkv.wire import Received, receive
 from qkv_server.service.attend import attend
 from qkv_server.service.differentiate import differentiate
 from qkv_server.service.errors import InvalidRequestError, OutOfMemoryError, ServiceError
 from qkv_server.service.limits import Limits
 from qkv_server.service.merge import merge
-from qkv_server.service.workers import Turn, Workers
+from qkv_server.service.workers import Prepared, Turn, Workers
 from qkv_server.transport.status import status_of
 
 log = logging.getLogger(__name__)
 
 SERVICE = attention_pb2.DESCRIPTOR.services_by_name["AttentionService"].full_name
 
+SMALL = 2**14  # bytes of a request that the event loop reads
+
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class Method(NamedTuple):
-    """A method of the service: the message that it takes, and what answers it in a turn with the workers."""
+    """A method of the service: the message that it takes, and what prepares it."""
 
     request: type[Message]
-    answer: Callable[[Any, Limits, Turn, float], Message]
+    prepare: Callable[[Received[Any], Limits, float], Prepared]
 
 
 def attention_handler(workers: Workers, limits: Limits) -> grpc.GenericRpcHandler:
@@ -54,11 +58,17 @@ def attention_handler(workers: Workers, limits: Limits) -> grpc.GenericRpcHandle
 
 def _served(method: Method, workers: Workers, limits: Limits) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(payload: bytes, context: Context) -> bytes:
+        prepare = partial(_prepare, method, payload, limits, time.monotonic())
         try:
-            return await workers.run(partial(_answer, method, payload, limits, time.monotonic()))
+            if len(payload) > SMALL:
+                return await workers.run(lambda turn: prepare().answer(turn).encode())
+            prepared = prepare()
+            if prepared.tiny:
+                return prepared.answer(Turn()).encode()
+            return await workers.run(lambda turn: prepared.answer(turn).encode())
         except ServiceError as error:
             await _refuse(context, error)
-        except MemoryError:  # of parsing or serializing; the service itself refuses
+        except MemoryError:
             await _refuse(context, OutOfMemoryError())
         except Exception:  # noqa: BLE001 - whatever is wrong with us is logged here, and never told to the caller
             await _fail(context)
@@ -66,13 +76,13 @@ def _served(method: Method, workers: Workers, limits: Limits) -> Callable[[bytes
     return serve
 
 
-def _answer(method: Method, payload: bytes, limits: Limits, arrived: float, turn: Turn) -> bytes:
+def _prepare(method: Method, payload: bytes, limits: Limits, arrived: float) -> Prepared:
     try:
-        request = method.request.FromString(payload)
+        request = receive(payload, method.request)
     except DecodeError:
         description = f"these {len(payload)} bytes are no {method.request.DESCRIPTOR.full_name} message"
         raise InvalidRequestError([Violation("request", description)]) from None
-    return method.answer(request, limits, turn, arrived).SerializeToString()
+    return method.prepare(request, limits, arrived)
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: ServiceError) -> NoReturn:
