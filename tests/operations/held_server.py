@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from qkv.wire import Draft
 from qkv_server.command import main
 from qkv_server.service.attend import attend
+from qkv_server.service.calls import METHODS
 from qkv_server.service.workers import Prepared, Turn
-from qkv_server.transport import attention
 
 
 def held(*arguments: Any) -> Prepared:
@@ -30,5 +30,5 @@ def when_told(prepared: Prepared, turn: Turn) -> Draft[Message]:
 
 
 if __name__ == "__main__":
-    vars(attention)["attend"] = held
+    METHODS["Attend"] = METHODS["Attend"]._replace(prepare=held)
     main()

@@ -12,8 +12,8 @@ from serving import SECONDS, ServerProcess
 import qkv
 from qkv_server.embedded import EmbeddedServer
 from qkv_server.service.attend import attend
+from qkv_server.service.calls import METHODS
 from qkv_server.service.workers import Prepared, Turn
-from qkv_server.transport import attention
 
 from .conftest import GO_ON, UNDER_WAY, Held
 
@@ -122,7 +122,7 @@ def test_an_embedded_server_answers_what_is_under_way(
 
         return Prepared(answer, tiny=False)
 
-    monkeypatch.setattr(attention, "attend", held_attend)
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=held_attend))
     server = EmbeddedServer.start()
     with qkv.Client(server.address, retries=False) as client:
         call = aside.submit(client.attention, QUESTION)

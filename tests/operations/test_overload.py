@@ -9,8 +9,8 @@ from serving import SECONDS, ServerProcess
 
 import qkv
 from qkv_server.service.attend import attend
+from qkv_server.service.calls import METHODS
 from qkv_server.service.errors import OverloadedError
-from qkv_server.transport import attention
 
 from .conftest import GO_ON, UNDER_WAY, Held
 
@@ -69,7 +69,7 @@ def test_a_client_tries_again_unless_told_not_to(retries: bool, calls: int, monk
             raise OverloadedError(queue=0, retry_seconds=0.1)
         return attend(*arguments)
 
-    monkeypatch.setattr(attention, "attend", busy_at_first)
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=busy_at_first))
     with qkv.local(retries=retries) as client:
         if retries:
             assert client.attention(QUESTION).output.tolist() == QUESTION

@@ -8,7 +8,7 @@ bytes; and who receives them can leave it where it is.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
@@ -61,6 +61,13 @@ class Draft(Generic[M_co]):
             codec.fill_tensor(tensor, array)
         else:
             self.apart[data_of(self.path + name)] = codec.describe(tensor, array)
+
+    def whole(self) -> M_co:
+        """The message with all data in it."""
+        for path, data in (self.apart or {}).items():
+            *enclosing, last = path.split(".")
+            setattr(reduce(getattr, enclosing, self.message), last, bytes(data))
+        return self.message
 
     def encode(self) -> bytes:
         """The bytes of the whole message; data that was apart begins at a multiple of ALIGNMENT."""

@@ -88,7 +88,7 @@ def messages(draw: st.DrawFn) -> DifferentiateRequest:
 @given(drafts())
 def test_the_bytes_are_those_of_the_whole_message(draft: Draft[DifferentiateRequest]) -> None:
     parsed = DifferentiateRequest.FromString(draft.encode())
-    assert parsed == whole(Received(draft.message, draft.apart or {}))
+    assert parsed == draft.whole()
 
 
 @given(drafts())

@@ -13,9 +13,10 @@ import pytest
 import qkv
 from qkv.v1.attention_pb2 import AttentionRequest, AttentionResponse
 from qkv_server import core
+from qkv_server.service.calls import METHODS, Calls
 from qkv_server.service.limits import Limits
 from qkv_server.service.workers import Workers
-from qkv_server.transport import attention
+from qkv_server.transport.attention import attention_handler
 
 ATTEND = "/qkv.v1.AttentionService/Attend"
 MATRIX = {"rows": 1, "columns": 2, "values": [1.0, 2.0]}
@@ -34,7 +35,7 @@ def served(call: Callable[[str], Any]) -> Any:
     async def scenario() -> Any:
         workers = Workers(threads=1, queue=1)
         server = grpc.aio.server()
-        server.add_generic_rpc_handlers((attention.attention_handler(workers, Limits()),))
+        server.add_generic_rpc_handlers((attention_handler(Calls(workers, Limits())),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
@@ -79,7 +80,7 @@ def test_an_unexpected_error_is_a_number_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The caller hears INTERNAL and an incident; under its number the log has the error and where it came from."""
-    monkeypatch.setattr(attention, "attend", failing(RuntimeError("secret")))
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=failing(RuntimeError("secret"))))
     with caplog.at_level(logging.ERROR):
         error = served(refusal)
     assert error.code is grpc.StatusCode.INTERNAL
@@ -94,7 +95,7 @@ def test_an_unexpected_error_is_a_number_in_the_log(
 
 def test_nothing_of_an_unexpected_error_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the message nor any trailer of the answer has a word of the error."""
-    monkeypatch.setattr(attention, "attend", failing(RuntimeError("secret")))
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=failing(RuntimeError("secret"))))
     error: Any = served(raw_refusal(b""))
     told = f"{error.details()} {error.debug_error_string()} {error.trailing_metadata()}"
     assert "incident" in told
@@ -104,7 +105,7 @@ def test_nothing_of_an_unexpected_error_leaks(monkeypatch: pytest.MonkeyPatch) -
 
 def test_each_incident_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two failures are two incidents."""
-    monkeypatch.setattr(attention, "attend", failing(RuntimeError("secret")))
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=failing(RuntimeError("secret"))))
     assert str(served(refusal)) != str(served(refusal))
 
 
@@ -130,7 +131,7 @@ def test_running_out_of_memory_in_the_other_methods(name: str, monkeypatch: pyte
 
 def test_running_out_of_memory_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
     """So is a MemoryError of parsing or serializing a message, outside of the service."""
-    monkeypatch.setattr(attention, "attend", failing(MemoryError()))
+    monkeypatch.setitem(METHODS, "Attend", METHODS["Attend"]._replace(prepare=failing(MemoryError())))
     assert_out_of_memory(served(refusal))
 
 

@@ -11,10 +11,11 @@ import pytest
 import qkv
 from qkv.v1.attention_pb2 import AttentionRequest
 from qkv.wire import Received
+from qkv_server.service.calls import Calls
 from qkv_server.service.limits import Limits
 from qkv_server.service.request import read
 from qkv_server.service.workers import Workers
-from qkv_server.transport import attention
+from qkv_server.transport.attention import attention_handler
 
 X = np.ones((1, 2), np.float32)
 ROWS = np.ones((1, 1000, 2), np.float32)  # 8 kB, but a million scores
@@ -28,7 +29,7 @@ def call_without_workers(query: Any) -> Any:
         workers = Workers(threads=1, queue=0)
         held = asyncio.Event()
         server = grpc.aio.server()
-        server.add_generic_rpc_handlers((attention.attention_handler(workers, Limits()),))
+        server.add_generic_rpc_handlers((attention_handler(Calls(workers, Limits())),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         loop = asyncio.get_running_loop()

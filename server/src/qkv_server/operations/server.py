@@ -17,6 +17,7 @@ from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
 from qkv_server.operations.health import Health
 from qkv_server.operations.settings import Settings, TLSFiles
+from qkv_server.service.calls import Calls
 from qkv_server.service.workers import Workers
 from qkv_server.transport import attention
 
@@ -48,7 +49,7 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on one port is an error, not a coin toss
             ]
         )
-        server.add_generic_rpc_handlers((attention.attention_handler(workers, settings.limits),))
+        server.add_generic_rpc_handlers((attention.attention_handler(Calls(workers, settings.limits)),))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
             names = (attention.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)

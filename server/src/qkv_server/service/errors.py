@@ -54,3 +54,12 @@ class OverloadedError(ServiceError):
     def __init__(self, queue: int, retry_seconds: float) -> None:
         super().__init__(f"busy, and the queue of {queue} calls is full; try again in {retry_seconds:g} s")
         self.retry_seconds = retry_seconds
+
+
+class InternalError(ServiceError):
+    """A defect of ours. The caller hears a number, under which the log has the whole story."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, incident: str) -> None:
+        super().__init__(f"internal error, incident {incident}", {"incident": incident})

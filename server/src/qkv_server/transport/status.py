@@ -11,6 +11,7 @@ from google.rpc.status_pb2 import Status
 
 from qkv import Violation
 from qkv_server.service.errors import (
+    InternalError,
     InvalidRequestError,
     OutOfMemoryError,
     OverloadedError,
@@ -30,6 +31,7 @@ CODES: dict[type[ServiceError], grpc.StatusCode] = {
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OutOfMemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OverloadedError: grpc.StatusCode.UNAVAILABLE,
+    InternalError: grpc.StatusCode.INTERNAL,
 }
 
 

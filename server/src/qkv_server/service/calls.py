@@ -1,0 +1,87 @@
+"""Carries out the calls of AttentionService, whatever transport brought them.
+
+Messages are parsed and serialized by the workers, not by the event loop, which large messages would keep from every
+other call. Tiny calls are answered by the loop at once: handing one over takes longer than it does.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from qkv.v1.attention_pb2 import (
+    AttentionRequest,
+    AttentionResponse,
+    DifferentiateRequest,
+    DifferentiateResponse,
+    MergeRequest,
+    MergeResponse,
+)
+from qkv.wire import Draft, Received
+from qkv_server.service.attend import attend
+from qkv_server.service.differentiate import differentiate
+from qkv_server.service.errors import InternalError, OutOfMemoryError, ServiceError
+from qkv_server.service.limits import Limits
+from qkv_server.service.merge import merge
+from qkv_server.service.workers import Prepared, Turn, Workers
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+SMALL = 2**14  # bytes of a request that the event loop reads
+
+
+class Method(NamedTuple):
+    """A method of the service: its messages, and what prepares a call of it."""
+
+    request: type[Message]
+    response: type[Message]
+    prepare: Callable[[Received[Any], Limits, float], Prepared]
+
+
+METHODS = {
+    "Attend": Method(AttentionRequest, AttentionResponse, attend),
+    "Merge": Method(MergeRequest, MergeResponse, merge),
+    "Differentiate": Method(DifferentiateRequest, DifferentiateResponse, differentiate),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Where calls are computed, and within what limits."""
+
+    workers: Workers
+    limits: Limits
+
+    async def answer(
+        self, method: Method, size: int, read: Callable[[], Received[Any]], write: Callable[[Draft[Any]], R]
+    ) -> R:
+        """What is written of the answer to a request of so many bytes, when it is read.
+
+        Raises ServiceError for whatever goes wrong. Cancelled, it stops the arithmetic.
+        """
+        arrived = time.monotonic()
+
+        def prepare() -> Prepared:
+            return method.prepare(read(), self.limits, arrived)
+
+        try:
+            if size > SMALL:
+                return await self.workers.run(lambda turn: write(prepare().answer(turn)))
+            prepared = prepare()
+            if prepared.tiny:
+                return write(prepared.answer(Turn()))
+            return await self.workers.run(lambda turn: write(prepared.answer(turn)))
+        except ServiceError:
+            raise
+        except MemoryError:
+            raise OutOfMemoryError from None
+        except Exception:
+            incident = uuid.uuid4().hex[:12]
+            log.exception("incident %s: a request failed unexpectedly", incident)
+            raise InternalError(incident) from None
