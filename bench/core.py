@@ -39,6 +39,12 @@ class Row:
     case: Case
     comparison: Comparison
     path: str
+    predicted: float  # seconds, by the cost model
+
+    @property
+    def error(self) -> float:
+        """Of the prediction, as a part of what was measured."""
+        return abs(self.predicted / self.comparison.ours - 1)
 
     @property
     def full_and_long(self) -> bool:
@@ -60,10 +66,11 @@ def main() -> int:
     )
     sgemm = _sgemm_rate()
     threadpool_limits(1, user_api="blas")
-    print(f"{'':10} {'shape':34} {'ours':>10} {'peer':>10} {'ratio':>7}  path")
+    rates = core.Rates.measure()
+    print(f"{'':10} {'shape':34} {'ours':>10} {'predicted':>10} {'peer':>10} {'ratio':>7}  path")
     with ThreadPoolExecutor(THREADS) as executor:
         spread = core.spread_over(executor, THREADS - 1)
-        rows = list(_rows((case for case in cases() if only in (None, case.kind)), spread))
+        rows = list(_rows((case for case in cases() if only in (None, case.kind)), spread, rates))
         memory = [] if only else [(length, _memory_above_answer(length, spread)) for length in MEMORY_LENGTHS]
     for length, peak in memory:
         print(
@@ -81,7 +88,7 @@ def main() -> int:
     return 0
 
 
-def _rows(chosen: Iterable[Case], spread: core.Spread) -> Iterable[Row]:
+def _rows(chosen: Iterable[Case], spread: core.Spread, rates: core.Rates) -> Iterable[Row]:
     for case in chosen:
         ours, theirs = case.ours(spread, THREADS), core_peers.theirs(case, THREADS)
         if theirs is None:
@@ -89,11 +96,11 @@ def _rows(chosen: Iterable[Case], spread: core.Spread) -> Iterable[Row]:
             continue
         for mine, other in zip(ours(), theirs(), strict=True):
             np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4, err_msg=case.name)
-        row = Row(case, compare(ours, theirs), case.path(THREADS))
+        row = Row(case, compare(ours, theirs), case.path(THREADS), case.predicted(THREADS, rates))
         yield row
         print(
-            f"{case.kind:10} {case.name:34} {row.comparison.ours * 1e3:7.2f} ms {row.comparison.peer * 1e3:7.2f} ms"
-            f" {row.comparison.ratio:7.2f}  {row.path}",
+            f"{case.kind:10} {case.name:34} {row.comparison.ours * 1e3:7.2f} ms {row.predicted * 1e3:7.2f} ms"
+            f" {row.comparison.peer * 1e3:7.2f} ms {row.comparison.ratio:7.2f}  {row.path}",
             flush=True,
         )
 
@@ -123,6 +130,11 @@ def _summary(rows: list[Row], memory: list[tuple[int, int]], sgemm: float) -> di
     if memory:
         lengths, peaks = np.log(np.array(memory, dtype=np.float64)).T
         summary["memory exponent"] = float(np.polyfit(lengths, peaks, 1)[0])
+    if rows:
+        worst = max(rows, key=lambda row: row.error)
+        median = np.median([row.error for row in rows])
+        named = f"{worst.case.kind} {worst.case.name}"
+        summary["cost model"] = f"median error {median:.0%}, worst {worst.error:.0%} ({named})"
     return summary
 
 
@@ -157,7 +169,9 @@ def _save(kernels: str, rows: list[Row], memory: list[tuple[int, int]], summary:
     content = {
         "machine": machine,
         "rows": [
-            {"kind": row.case.kind, "name": row.case.name, "path": row.path} | asdict(row.comparison) for row in rows
+            {"kind": row.case.kind, "name": row.case.name, "path": row.path, "predicted": row.predicted}
+            | asdict(row.comparison)
+            for row in rows
         ],
         "memory": [{"length": length, "bytes": peak} for length, peak in memory],
         "summary": summary,

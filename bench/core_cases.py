@@ -72,14 +72,26 @@ class Case:
         problem = core.Problem(query=self.query, key=self.key, value=self.value, visibility=self.visibility)
         return core.solve(problem, core.check(problem), threads=threads).path.value
 
-    def _cascade(self, spread: core.Spread, threads: int) -> tuple[Array, ...]:
-        """All queries over the shared keys as rows of one, each over its own, and both merged."""
+    def predicted(self, threads: int, rates: core.Rates) -> float:
+        """The seconds that the cost model gives the call; of a shared prefix, to its two parts."""
+        problem = core.Problem(query=self.query, key=self.key, value=self.value, visibility=self.visibility)
+        predict = core.predict if self.d_output is None else core.predict_gradients
+        parts = self._parts() if self.prefix else (problem,)
+        return sum(predict(part, core.check(part), threads, rates) for part in parts)
+
+    def _parts(self) -> Iterator[core.Problem]:
+        """All queries over the shared keys as rows of one, and each over its own."""
         batch, heads, queries, size = self.query.shape
         rows = self.query.swapaxes(0, 1).reshape(1, heads, batch * queries, size)
-        parts = []
         for query, keys in ((rows, np.s_[:1, :, : self.prefix]), (self.query, np.s_[:, :, self.prefix :])):
             asked = frozenset({core.Quantity.LOG_SUM_EXP})
-            problem = core.Problem(query=query, key=self.key[keys], value=self.value[keys], outputs=asked)
+            yield core.Problem(query=query, key=self.key[keys], value=self.value[keys], outputs=asked)
+
+    def _cascade(self, spread: core.Spread, threads: int) -> tuple[Array, ...]:
+        """Both parts, merged."""
+        batch, heads, queries, _ = self.query.shape
+        parts = []
+        for problem in self._parts():
             answer = core.solve(problem, core.check(problem), spread, threads)
             parts.append(core.PartialResult(output=answer.output, log_sum_exp=np.asarray(answer.log_sum_exp)))
         shared = core.PartialResult(

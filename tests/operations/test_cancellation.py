@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import grpc
 import numpy as np
@@ -16,6 +18,22 @@ from qkv_server import core
 ONE_AT_A_TIME = ["--workers", "1", "--queue", "0"]
 MINUTES_OF_WORK = np.ones((400_000, 8), np.float32)  # 1.6·10¹¹ scores
 
+# Minutes of work for a reference that holds every score: values that are not finite are added one key at a time.
+QUERY, KEY = np.ones((1, 8, 512, 1), np.float32), np.ones((1, 1, 4000, 1), np.float32)
+VALUE, D_OUTPUT = np.full((1, 1, 4000, 1024), np.nan, np.float32), np.ones((1, 8, 512, 1024), np.float32)
+
+Ask = Callable[..., Any]
+MINUTES: dict[str, Ask] = {
+    "attend": lambda client, **options: client.attention(MINUTES_OF_WORK, **options),
+    "differentiate": lambda client, **options: client.differentiate(MINUTES_OF_WORK, MINUTES_OF_WORK, **options),
+    "attend by the reference": lambda client, **options: client.attention(
+        QUERY, KEY, VALUE, path="reference", **options
+    ),
+    "differentiate by the reference": lambda client, **options: client.differentiate(
+        D_OUTPUT, QUERY, KEY, VALUE, path="reference", **options
+    ),
+}
+
 
 def until_answered(client: qkv.Client) -> None:
     """Ask until the only worker is free; it would not be for minutes if it had gone on."""
@@ -27,36 +45,42 @@ def until_answered(client: qkv.Client) -> None:
     raise AssertionError("the worker went on with a call that was given up")
 
 
-def test_a_passed_deadline_frees_the_worker() -> None:
+@pytest.mark.parametrize("ask", MINUTES.values(), ids=MINUTES)
+def test_a_passed_deadline_frees_the_worker(ask: Ask) -> None:
     """The only worker takes the next call soon after the deadline of one that would have taken minutes."""
     with ServerProcess(ONE_AT_A_TIME) as server, qkv.Client(server.address, retries=False) as client:
         with pytest.raises(qkv.DeadlineExceededError):
-            client.attention(MINUTES_OF_WORK, timeout=1)
+            ask(client, timeout=1)
         until_answered(client)
 
 
-def test_a_cancelled_call_frees_the_worker() -> None:
+@pytest.mark.parametrize("ask", MINUTES.values(), ids=MINUTES)
+def test_a_cancelled_call_frees_the_worker(ask: Ask) -> None:
     """The only worker takes the next call soon after its caller gave up one that would have taken minutes."""
 
     async def give_up(address: str) -> None:
         async with qkv.AsyncClient(address, retries=False) as client:
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(client.attention(MINUTES_OF_WORK), 1)
+                await asyncio.wait_for(ask(client), 1)
 
     with ServerProcess(ONE_AT_A_TIME) as server, qkv.Client(server.address, retries=False) as client:
         asyncio.run(give_up(server.address))
         until_answered(client)
 
 
-@pytest.mark.parametrize("path", [core.Path.BATCHED, core.Path.TILED, core.Path.DECODE])
+@pytest.mark.parametrize("path", core.Path)
 @pytest.mark.parametrize("helpers", [0, 2])
 def test_the_arithmetic_stops_before_its_next_tile(path: core.Path, helpers: int) -> None:
-    """Cancelled before it begins, no path computes a tile, alone or with helpers."""
+    """Cancelled before it begins, no path computes a tile of an answer or of gradients, alone or with helpers."""
     problem = core.Problem(query=np.ones((1, 1, 4, 2)), path=path)
     cancellation = core.Cancellation()
     cancellation.cancel()
-    with ThreadPoolExecutor(3) as executor, pytest.raises(core.CancelledError):
-        core.solve(problem, core.check(problem), core.spread_over(executor, helpers), 3, cancellation)
+    with ThreadPoolExecutor(3) as executor:
+        turn = core.spread_over(executor, helpers), 3, cancellation
+        with pytest.raises(core.CancelledError):
+            core.solve(problem, core.check(problem), *turn)
+        with pytest.raises(core.CancelledError):
+            core.solve_gradients(problem, core.check(problem), problem.query, *turn)
 
 
 def test_other_calls_go_on(server: ServerProcess) -> None:

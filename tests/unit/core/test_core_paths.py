@@ -126,6 +126,31 @@ def test_a_batch_row_is_answered_as_alone(path: Path | None, gain: float, querie
 
 
 @pytest.mark.parametrize("path", [None, *FAST])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-12, 1e30, np.nan])
+def test_the_values_of_another_batch_row_change_no_bit(path: Path | None, scale: float) -> None:
+    """A row beside one whose values are nothing, tiny, huge or NaN has the bytes that it has alone."""
+    query, key, value = (normal(2, 2, 6, 8, seed=7) for _ in range(3))
+    value[1, :, 3:] *= np.float32(scale)
+    problem = Problem(query=query, key=key, value=value, outputs=frozenset({Quantity.LOG_SUM_EXP}), path=path)
+    together = attention(problem)
+    alone = attention(replace(problem, query=query[:1], key=key[:1], value=value[:1]))
+    for name in ("output", "log_sum_exp"):
+        assert getattr(together, name)[:1].tobytes() == getattr(alone, name).tobytes()
+
+
+@pytest.mark.parametrize("path", FAST)
+@pytest.mark.parametrize("scale", [1e-35, 1e35])
+def test_values_of_any_size_are_answered_as_by_the_reference(path: Path, scale: float) -> None:
+    """Tiny values do not vanish and huge ones do not overflow, though every score is about −40, or 40."""
+    key, value = (normal(1, 2, 6, 8, seed=seed) for seed in (8, 9))
+    value *= np.float32(scale)
+    for towards in (-14, 14):
+        problem = Problem(query=np.ones_like(key), key=towards + key, value=value, path=path)
+        actual, expected = attention(problem), attention(replace(problem, path=Path.REFERENCE))
+        np.testing.assert_allclose(actual.output / scale, expected.output / scale, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", [None, *FAST])
 @pytest.mark.parametrize("gain", [1.0, 30.0])
 @settings(max_examples=30, deadline=None)
 @given(queries=st.integers(1, 6), keys=st.integers(1, 9), more=st.integers(1, 9), seed=st.integers(0, 1000))

@@ -5,6 +5,7 @@ Call `attention(Problem(query=…))` for an `Answer`; `check` finds every wrong 
 
 from qkv_server.core.attention import attention, solve
 from qkv_server.core.check import check, check_options
+from qkv_server.core.cost import predict, predict_gradients
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.footprint import answer_bytes, gradient_bytes, gradient_working_bytes, merging_bytes, working_bytes
 from qkv_server.core.gradients import check_d_output, differentiate, solve_gradients
@@ -31,6 +32,7 @@ from qkv_server.core.problem import (
     SoftmaxAxis,
     Visibility,
 )
+from qkv_server.core.rates import Rates
 from qkv_server.core.rotary import rotary_embedding, rotary_tables
 from qkv_server.core.rotary_scaling import (
     DynamicNtkScaling,
@@ -64,6 +66,7 @@ __all__ = [
     "Path",
     "Problem",
     "Quantity",
+    "Rates",
     "RelativeBias",
     "Rotary",
     "RotaryPairing",
@@ -85,6 +88,8 @@ __all__ = [
     "merge",
     "merging_bytes",
     "one_after_another",
+    "predict",
+    "predict_gradients",
     "rotary_embedding",
     "rotary_tables",
     "solve",

@@ -36,16 +36,17 @@ def solve(
     """Answer a problem whose dimensions were checked.
 
     `spread` runs its tasks, on about so many `threads`: neither changes a bit of the answer. Raises CancelledError
-    within one tile after the cancellation.
+    within one tile, or one part of the reference, after the cancellation.
     """
     with np.errstate(all="ignore"):  # NaN and infinity are answers here, not accidents
         query, key, value = per_head(problem, dimensions)
         all_keys, all_values = with_extras(key, value, problem.multi_head, dimensions)
+        heads = (query, all_keys, all_values)
+        cancellation = cancellation or Cancellation()
         if planner.takes_reference(problem, dimensions):
-            work = reference.attend(query, all_keys, all_values, problem.visibility, problem.scoring, dimensions)
+            work = reference.attend(*heads, problem.visibility, problem.scoring, dimensions, cancellation)
         else:
-            heads = (query, all_keys, all_values)
-            work = _in_blocks(problem, dimensions, heads, spread, threads, cancellation or Cancellation())
+            work = _in_blocks(problem, dimensions, heads, spread, threads, cancellation)
         return _answer(problem, dimensions, work, key, value)
 
 
@@ -69,7 +70,10 @@ def _in_blocks(
     assert plan is not None  # noqa: S101 - the reference has been ruled out
     blocks = Blocks(*heads, problem.visibility, problem.scoring, joined, problem.outputs, plan, cancellation)
     tasks = list(blocks.tasks())
-    (one_after_another if planner.is_tiny(joined) else spread)(tasks)
+    if planner.is_tiny(joined):
+        one_after_another(tasks)
+    else:
+        spread([np.errstate(all="ignore")(task) for task in tasks])  # each thread has its own
     work = blocks.work()
     return work if joined is dimensions else work.of_batch(dimensions.batch)
 
@@ -96,11 +100,12 @@ def _answer(problem: Problem, dimensions: Dimensions, work: Work, key: Array, va
             array = array * array.dtype.type(math.log2(math.e))
         return quantity_as_asked(array, dimensions, heads_asked=problem.multi_head.heads > 0)
 
-    dtypes = dict.fromkeys(Quantity, problem.query.dtype) | {Quantity.LOG_SUM_EXP: dimensions.softmax}
+    dtype = problem.query.dtype
     quantities: dict[str, Any] = {
-        asked.value: quantity(asked).astype(dtypes[asked], copy=False) for asked in problem.outputs
+        asked.value: quantity(asked).astype(dimensions.softmax if asked is Quantity.LOG_SUM_EXP else dtype, copy=False)
+        for asked in problem.outputs
     }
-    output = _output(work.output, problem, dimensions).astype(problem.query.dtype, copy=False)
+    output = _output(work.output, problem, dimensions).astype(dtype, copy=False)
     return Answer(output=output, path=work.path, **quantities)
 
 

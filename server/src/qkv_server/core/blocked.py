@@ -13,9 +13,10 @@ that it sees, tiles begin at fixed multiples, and sums run in the order of the k
 threads, on what else is in the batch, nor on keys that the row does not see.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row, fill_empty_rows
 from qkv_server.core.exponential import fastest
 from qkv_server.core.positions import valid_keys
+from qkv_server.core.precision import DType
 from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
 from qkv_server.core.running_maximum import RunningMaximum, finite_shift
 from qkv_server.core.safe_rows import SafeRows
@@ -78,32 +80,32 @@ class Blocks:
         self._empty_row = empty_row(visibility, scoring)
         self._query, self._key = query.reshape(*rows, d.head_size), key
         self.scores_of = TileScores(self._query, key, scoring, d, self.sight, self.exponential)
-        self._has_sinks = scoring.sinks is not None
-        sinks = np.full(d.heads, -np.inf) if scoring.sinks is None else scoring.sinks
-        self.sinks = sinks.astype(d.compute).reshape(d.kv_heads, d.groups) * d.compute.type(self.exponential.units)
+        self.sinks: Array | None = None  # (Hkv, G)
+        if scoring.sinks is not None:
+            per_group = scoring.sinks.astype(d.compute).reshape(d.kv_heads, d.groups)
+            self.sinks = per_group * d.compute.type(self.exponential.units)
         self._value = value
         self._safe_rows = None  # where reading keys and values takes longer than keeping maxima
         if plan.path is not Path.DECODE:
-            sinks = self.exponential.natural(self.sinks)
+            sinks = None if self.sinks is None else self.exponential.natural(self.sinks)
             self._safe_rows = SafeRows(self._query, key, value, sinks, self.scores_of, self.sight, plan.keys)
         self.every_row_safe = self._safe_rows is not None and self._safe_rows.all
-        self._ones = np.ones(padded(plan.keys), d.compute)
-
-        if Quantity.AVERAGED_WEIGHTS in outputs:
-            outputs |= {Quantity.WEIGHTS}
-
-        def asked(quantity: Quantity, *shape: int, fill: float = 0.0) -> Array | None:
-            return np.full((*rows, *shape), fill, d.compute) if quantity in outputs else None
+        self._ones = _ones(padded(plan.keys), d.compute)
 
         parts = self._parts = max(-(-d.all_keys // plan.split), 1) if plan.split else 1
         self._sums = np.empty((parts, *rows, d.value_size), d.compute)
         self._totals = np.empty((parts, *rows), d.compute)
         self._maxima = np.empty((parts, *rows), d.compute)
-        self._log_sum_exp = asked(Quantity.LOG_SUM_EXP)
-        self._weights = asked(Quantity.WEIGHTS, d.all_keys)
-        self._masked_scores = asked(Quantity.MASKED_SCORES, d.all_keys, fill=-np.inf)
-        self._scores = asked(Quantity.SCORES, d.all_keys)
-        self._capped_scores = asked(Quantity.CAPPED_SCORES, d.all_keys)
+        pairs = (*rows, d.all_keys)
+
+        def asked(*quantities: Quantity, shape: tuple[int, ...] = pairs, fill: float = 0.0) -> Array | None:
+            return None if outputs.isdisjoint(quantities) else np.full(shape, fill, d.compute)
+
+        self._log_sum_exp = asked(Quantity.LOG_SUM_EXP, shape=rows)
+        self._weights = asked(Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS)
+        self._masked_scores = asked(Quantity.MASKED_SCORES, fill=-np.inf)
+        self._scores = asked(Quantity.SCORES)
+        self._capped_scores = asked(Quantity.CAPPED_SCORES)
 
     def tasks(self) -> Iterator[Task]:
         """The tasks, the longest first."""
@@ -145,7 +147,6 @@ class Blocks:
             log_sum_exp=joined(self._log_sum_exp),
         )
 
-    @np.errstate(all="ignore")  # each thread has its own
     def attend(self, block: Block, part: int = 0, kept: Kept | None = None) -> None:
         """Sum one part of the keys for the rows of a block; divide by the total if it is the only part.
 
@@ -153,21 +154,23 @@ class Blocks:
         running maximum.
         """
         sums = self._sum(block, part, kept)
-        if not np.isfinite(sums.weighted).all():  # a value that is not finite, hidden or not, or sums of huge ones
+        if not _all_finite(sums.weighted):  # a value that is not finite, hidden or not, or sums of huge ones
             sums = self._sum(block, part, kept, self._finite_and_wild)
             overflowed = ~np.isfinite(sums.weighted).all(axis=-1)
             if overflowed.any():
                 headroom = np.where(overflowed, HEADROOM, 0.0)
                 sums = self._sum(block, part, kept, self._finite_and_wild, headroom)
-        total, weighted = sums.total, sums.weighted
         if sums.wild is not None:
-            weighted += sums.wild
-        per_row = self._totals[part][block.at].shape
-        self._totals[part][block.at] = total.reshape(per_row)
-        self._maxima[part][block.at] = sums.maximum.reshape(per_row)
+            np.add(sums.weighted, sums.wild, out=sums.weighted)
+        at = (part, *block.at)
+        into = self._sums[at]
+        total, weighted = sums.total.reshape(into.shape[:-1]), sums.weighted.reshape(into.shape)
+        self._totals[at] = total
+        self._maxima[at] = 0 if sums.maximum is None else sums.maximum.reshape(total.shape)
         if self._parts == 1:
-            weighted /= np.where(total == 0, 1, total)[..., None]
-        self._sums[part][block.at] = weighted.reshape(*per_row, -1)
+            np.divide(weighted, _divisor(total)[..., None], out=into)
+        else:
+            into[...] = weighted
         if self._weights is not None:
             self._weigh(self._weights, block)
         if part == 0:
@@ -179,7 +182,7 @@ class Blocks:
         part: int,
         kept: Kept | None,
         finite_and_wild: tuple[Array, Array] | None = None,
-        headroom: Array | float = 0.0,
+        headroom: Array | None = None,
     ) -> "_Sums":
         """What `attend` keeps of a part of the keys; values that are not finite are apart, where that matters.
 
@@ -192,7 +195,8 @@ class Blocks:
         per_row = (n, d.groups, rows // d.groups)
         running, total = self._before_any_key(block, part, per_row, headroom)
         tile_total = scratch("total", total.shape, d.compute)
-        weighted = np.zeros((n, rows, d.value_size), d.compute)
+        weighted = scratch("weighted", (n, rows, d.value_size), d.compute)
+        weighted[...] = 0
         wild_sum = weighted if wild is None else np.zeros_like(weighted)
         sums = (weighted,) if wild is None else (weighted, wild_sum)
         tile_sum = scratch("sum", weighted.shape, d.compute)
@@ -211,7 +215,8 @@ class Blocks:
             if low is not None:
                 scores += low[..., : tile.width]
             exponential.function(scores, out=scores)
-            out[..., tile.width :] = 0
+            if tile.width < out.shape[-1]:
+                out[..., tile.width :] = 0
             total += np.matmul(out, self._ones[: out.shape[-1]], out=tile_total)
             weighted += np.matmul(out, keys_of(value, block, tile), out=tile_sum)
             if wild is not None:
@@ -219,8 +224,7 @@ class Blocks:
                 _add_wild(wild_sum.reshape(*per_row, -1), per_group(out, d.groups, tile), part_of_wild, tile)
             if kept is not None:
                 kept.append((tile, out))
-        maximum = np.zeros_like(total) if running is None else running.maximum
-        return _Sums(total, maximum, weighted, None if wild is None else wild_sum)
+        return _Sums(total, None if running is None else running.maximum, weighted, None if wild is None else wild_sum)
 
     @cached_property
     def _finite_and_wild(self) -> tuple[Array, Array]:
@@ -229,22 +233,23 @@ class Blocks:
         return np.where(finite, self._value, zero), np.where(finite, zero, self._value)
 
     def _before_any_key(
-        self, block: Block, part: int, per_row: tuple[int, int, int], headroom: Array | float
+        self, block: Block, part: int, per_row: tuple[int, int, int], headroom: Array | None
     ) -> tuple[RunningMaximum | None, Array]:
         """The running maximum, if some row of a block needs one, and the total (n, R) of each row: that of its sink."""
         rows = (per_row[0], per_row[1] * per_row[2])
-        if self.every_row_safe and not self._has_sinks:
-            return None, np.zeros(rows, self._dimensions.compute)
-        sinks = np.full(rows, -np.inf, self._dimensions.compute)
-        if self._has_sinks and part == 0:
+        total = np.zeros(rows, self._dimensions.compute)
+        if self.every_row_safe and self.sinks is None:
+            return None, total
+        sinks = total - np.inf
+        if self.sinks is not None and part == 0:
             own = np.where(self.sight.valid(block), self.sinks[block.kv_heads, :, None], sinks.dtype.type(-np.inf))
             sinks = np.broadcast_to(own, per_row).reshape(rows)
         running = None
         if not self.every_row_safe:
-            safe = np.zeros(rows, bool) if self._safe_rows is None else self._safe_rows.of(block).reshape(rows)
-            running = RunningMaximum(safe, sinks, headroom, self.exponential)
-        if not self._has_sinks:
-            return running, np.zeros(rows, sinks.dtype)
+            safe = None if self._safe_rows is None else self._safe_rows.of(block).reshape(rows)
+            running = RunningMaximum(safe, sinks, headroom, self.exponential, begun=self.sinks is not None)
+        if self.sinks is None:
+            return running, total
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
         return running, self.exponential.function(sinks - shift)
 
@@ -263,6 +268,7 @@ class Blocks:
 
     def sink_weights(self) -> Array:
         """How much of each row (B, Hkv, G, L) its sink takes, when every task has run."""
+        assert self.sinks is not None  # noqa: S101 - asked only when there are some
         exponentials = self.exponential.function(self.sinks[:, :, None] - finite_shift(self._maxima[0]))
         weights: Array = exponentials / np.where(self._totals[0] == 0, np.inf, self._totals[0])
         return weights
@@ -286,7 +292,7 @@ class Blocks:
     def _weigh(self, weights: Array, block: Block) -> None:
         """Fill in the weights (B, Hkv, G, L, T) of a block whose maxima and totals are known."""
         maximum, total = finite_shift(self._maxima[0][block.at]), self._totals[0][block.at]
-        maximum, total = maximum[..., None], np.where(total == 0, 1, total)[..., None]
+        maximum, total = maximum[..., None], _divisor(total)[..., None]
         scaled = self.scores_of.scaled(block)
         for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
             self._cancellation.check()
@@ -322,16 +328,34 @@ class Blocks:
             total += ratios[part] * self._totals[part]
             summed += ratios[part][..., None] * self._sums[part]
         self._maxima[0], self._totals[0] = top, total
-        np.divide(summed, np.where(total == 0, 1, total)[..., None], out=self._sums[0])
+        np.divide(summed, _divisor(total)[..., None], out=self._sums[0])
 
 
 class _Sums(NamedTuple):
     """What is known of rows (n, R) when their keys have been seen."""
 
     total: Array  # of the exponentials
-    maximum: Array
-    weighted: Array  # sum of the values (n, R, Dv)
+    maximum: Array | None  # 0 if no row has one
+    weighted: Array  # sum of the values (n, R, Dv), which lasts until the thread's next sums
     wild: Array | None  # sum of those that are not finite, if they are apart
+
+
+@cache
+def _ones(size: int, dtype: DType) -> Array:
+    ones = np.ones(size, dtype)
+    ones.flags.writeable = False
+    return ones
+
+
+def _all_finite(x: Array) -> bool:
+    """Whether all numbers are finite, which the sum of their squares tells soonest where it does not overflow."""
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
+
+
+def _divisor(total: Array) -> Array:
+    """The totals, and 1 for rows that have none."""
+    divisor: Array = total + (total == 0)
+    return divisor
 
 
 def _add_wild(weighted: Array, weights: Array, wild: Array, tile: Tile) -> None:

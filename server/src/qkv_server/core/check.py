@@ -1,6 +1,6 @@
 """Checks a problem before anything is computed and finds every wrong field."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from qkv_server.core.visibility import alignment_matters
 def check(problem: Problem) -> Dimensions:
     """The sizes of the problem; raises InvalidProblemError naming every wrong field if it has no answer."""
     found = Violations()
-    _check_types(problem, found)
+    operands = list(problem.arrays())
+    compute = compute_type(*[array.dtype for _, array in operands])
+    _check_types(operands, problem.visibility, problem.scoring, found)
     _check_options(problem.visibility, problem.scoring, found)
     check_position_options(problem.visibility, problem.scoring, problem.rotary, found)
-    _check_scale(problem.scoring, compute_type(*(array.dtype for _, array in problem.arrays())), found)
-    dimensions = measure(problem, found)
+    _check_scale(problem.scoring, compute, found)
+    dimensions = measure(problem, compute, found)
     if dimensions is not None:
         _check_output_projection(problem.multi_head, dimensions, found)
         _check_extras(problem.multi_head, dimensions, found)
@@ -45,23 +47,25 @@ def check_options(problem: Problem) -> None:
     Raises InvalidProblemError as `check` does.
     """
     found = Violations()
-    _check_types(problem, found)
+    _check_types(problem.arrays(), problem.visibility, problem.scoring, found)
     _check_options(problem.visibility, problem.scoring, found)
     check_position_options(problem.visibility, problem.scoring, problem.rotary, found)
     _check_scale(problem.scoring, np.dtype(np.float64), found)  # the widest: an array that is not known may have it
     found.raise_if_any()
 
 
-def _check_types(problem: Problem, found: Violations) -> None:
-    for field, array in problem.arrays():
+def _check_types(
+    operands: Iterable[tuple[str, Array]], visibility: Visibility, scoring: Scoring, found: Violations
+) -> None:
+    for field, array in operands:
         found.require_floating(array.dtype, field)
-    mask = problem.visibility.mask
+    mask = visibility.mask
     if mask is not None and mask.dtype != np.bool_ and not is_floating(mask.dtype):
         found.add("visibility.mask", f"type is {mask.dtype.name}, expected bool or one of {_or(FLOATING)}")
-    if problem.scoring.sinks is not None:
-        found.require_floating(problem.scoring.sinks.dtype, "scoring.sinks")
-    if problem.scoring.softmax_precision is not None:
-        found.require_floating(problem.scoring.softmax_precision, "scoring.softmax_precision")
+    if scoring.sinks is not None:
+        found.require_floating(scoring.sinks.dtype, "scoring.sinks")
+    if scoring.softmax_precision is not None:
+        found.require_floating(scoring.softmax_precision, "scoring.softmax_precision")
 
 
 def _check_options(visibility: Visibility, scoring: Scoring, found: Violations) -> None:
@@ -80,9 +84,11 @@ def _check_options(visibility: Visibility, scoring: Scoring, found: Violations) 
 
 
 def _check_scale(scoring: Scoring, compute: DType, found: Violations) -> None:
+    scale, softcap = scoring.scale, scoring.softcap
+    if scale is None and softcap == 0:
+        return
     largest = float(np.finfo(compute).max)
     smallest = float(np.finfo(compute).smallest_subnormal)
-    scale, softcap = scoring.scale, scoring.softcap
     if scale is not None:
         found.require(abs(scale) <= largest, "scoring.scale", f"is {scale}, expected a finite number of {compute}")
     found.require(

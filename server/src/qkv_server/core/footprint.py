@@ -1,5 +1,6 @@
 """How much memory a problem needs, known from its dimensions before anything is allocated."""
 
+import math
 from collections.abc import Sequence
 
 from qkv_server.core.dimensions import Dimensions
@@ -10,6 +11,7 @@ from qkv_server.core.problem import Array, PartialResult, Problem, Quantity, Sof
 REFERENCE_SCORES = 6  # arrays of scores that the reference holds at its peak
 REFERENCE_GRADIENT_SCORES = 4  # and how many more its gradients do
 PER_HEAD_SCORES = (Quantity.SCORES, Quantity.CAPPED_SCORES, Quantity.MASKED_SCORES, Quantity.WEIGHTS)
+SCORES_HELD = frozenset({*PER_HEAD_SCORES, Quantity.AVERAGED_WEIGHTS})
 
 
 def answer_bytes(problem: Problem, dimensions: Dimensions) -> int:
@@ -78,7 +80,7 @@ def _working_bytes(
         doubled = 2 if d.compute == FLOAT64 else 1
         scores = _size(d.batch, d.heads, d.queries, d.all_keys) * (reference_scores * doubled * wide + 2)
     else:
-        asked = len(outputs & {*PER_HEAD_SCORES, Quantity.AVERAGED_WEIGHTS})
+        asked = len(outputs & SCORES_HELD)
         scores = _size(d.batch, d.heads, d.queries, d.all_keys) * asked * d.compute.itemsize
         mask = problem.visibility.mask
         scores += 0 if mask is None else 2 * mask.nbytes
@@ -94,7 +96,4 @@ def _floating_mask(problem: Problem) -> Array | None:
 
 
 def _size(*axes: int) -> int:
-    total = 1
-    for axis in axes:
-        total *= max(axis, 1)
-    return total
+    return math.prod([axis or 1 for axis in axes])

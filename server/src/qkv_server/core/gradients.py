@@ -56,11 +56,12 @@ def solve_gradients(
             valid = valid_queries(problem.visibility, dimensions)[:, None, :, None]
             gradient = np.where(valid, gradient, dimensions.compute.type(0))
         options = problem.visibility, problem.scoring, dimensions
+        cancellation = cancellation or Cancellation()
         plan = planner.plan(problem, dimensions, threads)
         if plan is None:
-            work = reference_gradients.differentiate(query, key, value, gradient, *options)
+            work = reference_gradients.differentiate(query, key, value, gradient, *options, cancellation)
         else:
-            blocks = BlockedGradients(query, key, value, gradient, *options, plan, cancellation or Cancellation())
+            blocks = BlockedGradients(query, key, value, gradient, *options, plan, cancellation)
             work = blocks.run(spread)
         operands = operand_gradients(work.d_query, work.d_key, work.d_value, problem, dimensions)
         mask, sinks = problem.visibility.mask, problem.scoring.sinks

@@ -1,15 +1,14 @@
 """Measures a problem: the sizes of query, key and value with their heads apart, and whether they fit together."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.precision import compute_type
+from qkv_server.core.precision import DType
 from qkv_server.core.problem import Array, AxisOrder, MultiHead, Problem
 from qkv_server.core.violations import Violations
 
 
-@dataclass(frozen=True, slots=True)
-class _PerHead:
+class _PerHead(NamedTuple):
     """The sizes of one operand with its heads apart."""
 
     batch: int
@@ -18,8 +17,8 @@ class _PerHead:
     size: int
 
 
-def measure(problem: Problem, found: Violations) -> Dimensions | None:
-    """The sizes of query, key and value, or None when they do not fit together."""
+def measure(problem: Problem, compute: DType, found: Violations) -> Dimensions | None:
+    """The sizes of query, key and value, to be multiplied in a type, or None when they do not fit together."""
     query = problem.query
     key = problem.key if problem.key is not None else query
     value = problem.value if problem.value is not None else key
@@ -37,8 +36,6 @@ def measure(problem: Problem, found: Violations) -> Dimensions | None:
     v = _split("value", value, kv_heads, multi_head, found)
     if q is None or k is None or v is None or not _agree(q, k, v, problem, found):
         return None
-    arrays = [array.dtype for _, array in problem.arrays()]
-    compute = compute_type(*arrays)
     return Dimensions(
         rank=query.ndim,
         batch=q.batch,

@@ -8,16 +8,19 @@ from dataclasses import replace
 
 from qkv_server.core.blocked import Plan
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.precision import FLOAT32, FLOAT64
 from qkv_server.core.problem import Path, Problem, Quantity, SoftmaxAxis
 
 FEW_ROWS = 16  # query rows of a key and value head up to which reading keys and values is what takes the time
 SMALL_SCORES = 2**20  # bytes of scores of a tile up to which a task takes several heads
-TINY_SCORES = 2**18  # bytes of scores of everything up to which a second thread costs more than it computes
+TINY = {FLOAT32: 600_000, FLOAT64: 120_000}  # bytes of scores that one thread computes as fast as two: about 1 ms
+READ_PER_SCORE = 8  # bytes of keys and values that are read while a byte of scores is computed
 TILE_KEYS = 512
 SMALLEST_BLOCK = 64  # rows of a block of a block map that are worth tiles of their own
 TILE_ROWS = 256
 DECODE_KEYS = 2048
 DECODE_SPLIT = 8192
+WHOLE_ROWS = (Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS)  # need the total of a row: its keys are not split
 
 
 def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
@@ -31,8 +34,7 @@ def plan(problem: Problem, dimensions: Dimensions, threads: int) -> Plan | None:
         heads_each = 1
     match path or _fastest(d):
         case Path.DECODE:
-            weights = problem.outputs & {Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS}
-            split = DECODE_SPLIT if d.all_keys > DECODE_SPLIT and not weights else 0
+            split = DECODE_SPLIT if d.all_keys > DECODE_SPLIT and problem.outputs.isdisjoint(WHOLE_ROWS) else 0
             tile_bytes = d.groups * d.queries * DECODE_KEYS * d.compute.itemsize
             together = max(1, SMALL_SCORES // max(1, tile_bytes))
             return Plan(Path.DECODE, min(together, heads_each), max(d.queries, 1), DECODE_KEYS, split)
@@ -58,16 +60,18 @@ def takes_reference(problem: Problem, dimensions: Dimensions) -> bool:
 
 def is_tiny(dimensions: Dimensions) -> bool:
     """Whether a second thread would cost more than it computes."""
-    return dimensions.batch * dimensions.kv_heads * _head_bytes(dimensions) <= TINY_SCORES
+    d = dimensions
+    of_a_key = d.groups * d.queries + (d.head_size + d.value_size) / READ_PER_SCORE
+    return d.batch * d.kv_heads * d.all_keys * of_a_key * d.compute.itemsize <= TINY[d.compute]
 
 
 def in_one_row(problem: Problem, dimensions: Dimensions) -> Dimensions:
     """The dimensions with the heads of all batch rows as those of one, if nothing tells them apart: fewer tasks."""
-    visibility, scoring = problem.visibility, problem.scoring
+    visibility, scoring, batch = problem.visibility, problem.scoring, dimensions.batch
+    if batch < 2 or len(visibility.key_lengths) or len(visibility.query_lengths):
+        return dimensions
     apart = (visibility.mask, visibility.block_map, scoring.sinks, scoring.alibi, scoring.relative_bias)
-    batch = dimensions.batch
-    lengths = len(visibility.key_lengths) or len(visibility.query_lengths)
-    if batch < 2 or lengths or any(option is not None for option in apart):
+    if any(option is not None for option in apart):
         return dimensions
     return replace(dimensions, batch=1, heads=batch * dimensions.heads, kv_heads=batch * dimensions.kv_heads)
 
@@ -86,8 +90,3 @@ def _fastest(d: Dimensions) -> Path:
     if rows <= FEW_ROWS:
         return Path.DECODE
     return Path.BATCHED if rows <= TILE_ROWS else Path.TILED
-
-
-def _head_bytes(d: Dimensions) -> int:
-    """The bytes of the scores of a key and value head."""
-    return d.groups * d.queries * d.all_keys * d.compute.itemsize

@@ -1,5 +1,6 @@
 """Where each query stands among the keys: its segment, and its position in it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,15 +32,14 @@ def standing(visibility: Visibility, dimensions: Dimensions, queries: IntArray |
         begin, end = key_starts[segment], key_starts[segment + 1]
         first, last = starts[segment], starts[segment + 1]
     else:
-        begin = first = np.zeros((1, 1), np.int64)
-        end = dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys)
+        begin = first = np.zeros_like(queries)
+        end = begin + (dimensions.past + _lengths(visibility.key_lengths, dimensions.new_keys))
         last = _lengths(visibility.query_lengths, dimensions.queries)
     if visibility.alignment is Alignment.BOTTOM_RIGHT:
         position = end - last + queries
     else:
         position = begin - first + dimensions.past + queries
-    begin, end, position, valid = np.broadcast_arrays(begin, end, position, queries < last)
-    return Standing(begin, end, position, valid)
+    return Standing(begin, end, position, queries < last)
 
 
 def segment_starts(visibility: Visibility) -> tuple[IntArray, IntArray]:
@@ -70,7 +70,6 @@ def valid_keys(visibility: Visibility, dimensions: Dimensions) -> BoolArray:
     return np.pad(given, ((0, 0), (0, dimensions.extra_keys)), constant_values=True)
 
 
-def _lengths(lengths: npt.ArrayLike, everything: int) -> IntArray:
+def _lengths(lengths: Sequence[int], everything: int) -> IntArray:
     """Lengths as a column (B, 1), or (1, 1) of everything when none are given."""
-    column = np.asarray(lengths, dtype=np.int64).reshape(-1, 1)
-    return column if len(column) else np.full((1, 1), everything, dtype=np.int64)
+    return np.array(lengths if len(lengths) else (everything,), np.int64)[:, None]

@@ -83,6 +83,8 @@ class Path(Enum):
 class Quantity(Enum):
     """An intermediate result that an answer may carry; the value is its attribute of `Answer`."""
 
+    __hash__ = object.__hash__  # an Enum hashes its name anew for each look into a set
+
     SCORES = "scores"
     CAPPED_SCORES = "capped_scores"
     MASKED_SCORES = "masked_scores"

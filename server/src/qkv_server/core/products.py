@@ -9,12 +9,14 @@ sum is right to about 75 bits of max |q|·max |k| ("Error-free transformations o
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from qkv_server.core.precision import FLOAT64
 from qkv_server.core.problem import Array
+
+Number = TypeVar("Number", Array, float)
 
 DEKKER = 2.0**27 + 1  # cuts the 53 bits of a float64 in two ("A floating-point technique …", Dekker, 1971)
 ORDINARY = 250  # exponents of rows whose products, and the rests of these, neither overflow nor underflow
@@ -46,12 +48,11 @@ def factors(query: Array, scale: float | None, out: Array | None = None) -> Fact
     if query.dtype != FLOAT64:
         return Factors(np.multiply(query, query.dtype.type(factor), out=out), None, None)
     mantissa, exponent = math.frexp(factor)
-    rows, powers = _brought_near(query, exponent)
+    rows, powers, _ = _brought_near(query, exponent)
     product = rows * mantissa
     error = _error_of(product, rows, mantissa) + rows * math.ldexp(rest, -exponent)
-    high = _leading_bits(product)
-    low = (product - high) + error
-    return Factors(high, np.where(np.isfinite(low), low, 0), powers)
+    high = _leading_bits(product, _exponents(product))
+    return Factors(high, _finite((product - high) + error), powers)
 
 
 def scores(query: Factors, key: Array, out: Array | None = None) -> Scores:
@@ -59,11 +60,11 @@ def scores(query: Factors, key: Array, out: Array | None = None) -> Scores:
     high, low, powers = query
     if low is None:
         return Scores(np.matmul(high, key.swapaxes(-1, -2), out=out), None)
-    key, key_powers = _brought_near(key)
-    key_high = _leading_bits(key)
-    key_low = key - key_high
+    key, key_powers, exponents = _brought_near(key)
+    key_high = _leading_bits(key, exponents)
+    key_low = _finite(key - key_high)
     product = np.matmul(high, key_high.swapaxes(-1, -2), out=out)
-    rest = np.matmul(high, np.where(np.isfinite(key_low), key_low, 0).swapaxes(-1, -2))
+    rest = np.matmul(high, key_low.swapaxes(-1, -2))
     rest += np.matmul(low, key.swapaxes(-1, -2))
     if powers is not None or key_powers is not None:
         both = (0 if powers is None else powers) + (0 if key_powers is None else key_powers.swapaxes(-1, -2))
@@ -92,16 +93,30 @@ def _inverse_root(size: int) -> tuple[float, float]:
     return nearest, (exact - int(nearest * one)) / one
 
 
-def _brought_near(x: Array, factor: int = 0) -> tuple[Array, Array | None]:
+def _brought_near(x: Array, factor: int = 0) -> tuple[Array, Array | None, Array]:
     """Rows (…, D) and powers of two (…, 1), whose product is x·2^factor, such that no row is too large or too small.
 
-    Powers are 0 for rows that are ordinary anyway, and None if all are.
+    Powers are 0 for rows that are ordinary anyway, and None if all are. The last is the exponents of the rows (…, 1).
     """
-    exponents = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))[1]
+    exponents = _exponents(x)
+    smallest, largest = int(exponents.min(initial=0)), int(exponents.max(initial=0))
+    if min(smallest, smallest + factor) >= -ORDINARY and max(largest, largest + factor) <= ORDINARY:
+        return (np.ldexp(x, factor) if factor else x), None, exponents + factor
     far = np.maximum(np.abs(exponents), np.abs(exponents + factor)) > ORDINARY
-    if not far.any():
-        return np.ldexp(x, factor) if factor else x, None
-    return np.ldexp(x, np.where(far, -exponents, factor)), np.where(far, exponents + factor, 0)
+    shift = np.where(far, -exponents, factor)
+    return np.ldexp(x, shift), np.where(far, exponents + factor, 0), exponents + shift
+
+
+def _exponents(x: Array) -> Array:
+    """The power of two above the largest |element| of each row (…, D): (…, 1)."""
+    exponents: Array = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))[1]
+    return exponents
+
+
+def _finite(x: Array) -> Array:
+    """The array with 0 for what is not finite, in place."""
+    np.copyto(x, 0, where=~np.isfinite(x))
+    return x
 
 
 def _exact_sum(x: Array, y: Array) -> tuple[Array, Array]:
@@ -113,8 +128,7 @@ def _exact_sum(x: Array, y: Array) -> tuple[Array, Array]:
 
 def _normalised(out: Array, high: Array, low: Array) -> Scores:
     """The scores high + low as the nearest number, in `out`, and what is left, of which so many bits are kept."""
-    np.copyto(low, 0, where=~np.isfinite(low))
-    out[...], low[...] = _exact_sum(high, low)
+    out[...], low[...] = _exact_sum(high, _finite(low))
     np.copyto(low, 0, where=~(np.abs(low) >= np.abs(out) * 2.0**-KEPT_BITS))  # also where it is NaN
     return Scores(out, low)
 
@@ -122,21 +136,20 @@ def _normalised(out: Array, high: Array, low: Array) -> Scores:
 def _error_of(product: Array, x: Array, y: float) -> Array:
     """What rounding took from product = x·y: x·y − product (Dekker's product)."""
 
-    def cut(value: Array) -> tuple[Array, Array]:
+    def cut(value: Number) -> tuple[Number, Number]:
         lifted = value * DEKKER
         high = lifted - (lifted - value)
         return high, value - high
 
-    (x_high, x_low), (y_high, y_low) = cut(x), cut(np.asarray(y))
+    (x_high, x_low), (y_high, y_low) = cut(x), cut(y)
     error: Array = x_low * y_low - (((product - x_high * y_high) - x_low * y_high) - x_high * y_low)
     return error
 
 
-def _leading_bits(x: Array) -> Array:
-    """Rows (…, D) rounded to so few bits below their largest element that products of two such rows are exact."""
+def _leading_bits(x: Array, exponents: Array) -> Array:
+    """Rows (…, D) of these exponents rounded to so few bits below them that products of two such rows are exact."""
     size = x.shape[-1]
     bits = (53 - (size - 1).bit_length()) // 2
-    exponents = np.frexp(np.abs(x).max(axis=-1, keepdims=True, initial=0))[1]
     rounder = np.ldexp(1.5, exponents + (52 - bits))
     leading: Array = (x + rounder) - rounder
     return leading

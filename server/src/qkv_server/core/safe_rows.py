@@ -4,7 +4,8 @@ By Cauchy-Schwarz no score of a row exceeds scale·‖q‖·max‖k‖ over the 
 Each row is judged by what it sees, never by what stands beside it.
 """
 
-from typing import NamedTuple
+import math
+from functools import cached_property
 
 import numpy as np
 
@@ -18,30 +19,26 @@ SAFE = 60.0  # natural units: e^±60 times a safe value is a normal float32, and
 SAFE_VALUES = {FLOAT32: (2.0**-39, 2.0**20), FLOAT64: (2.0**-900, 2.0**900)}
 
 
-class _Seen(NamedTuple):
-    """The largest that rows see."""
-
-    key_norms: Array
-    value_sizes: Array
-    biases: Array
-
-
 class SafeRows:
-    """Judges the rows of query (B, Hkv, G, L, D) over key and value (B, Hkv, T, …); sinks are in natural units.
+    """Judges the rows of query (B, Hkv, G, L, D) over key and value (B, Hkv, T, …); sinks, if any, in natural units.
 
     Biases by distance are as large as sequences are long: with these no row is safe.
     """
 
     def __init__(
-        self, query: Array, key: Array, value: Array, sinks: Array, scores_of: TileScores, sight: Sight, width: int
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        sinks: Array | None,
+        scores_of: TileScores,
+        sight: Sight,
+        width: int,
     ) -> None:
-        self._query, self._sinks = query, sinks
+        self._query, self._value, self._sinks = query, value, sinks
         self._scores_of, self._sight, self._width = scores_of, sight, width
         self._values = SAFE_VALUES[query.dtype]
         self._key_norms = _norms(key)  # (B, Hkv, T)
-        self._value_sizes = np.abs(value).max(axis=3, initial=0)  # (B, Hkv, T)
-        if not np.isfinite(self._value_sizes).all():
-            self._value_sizes = np.where(np.isfinite(value), np.abs(value), 0).max(axis=3, initial=0)
         self.all = self._are_all()
 
     def of(self, block: Block) -> BoolArray:
@@ -49,45 +46,68 @@ class SafeRows:
         query_norms = _norms(self._query[block.at])
         if self._scores_of.distance_bias:
             return np.zeros(query_norms.shape, bool)
-        seen = _Seen(*(np.zeros_like(query_norms) for _ in range(3)))
+        key_norms, value_sizes, biases = (np.zeros_like(query_norms) for _ in range(3))
         heads = (block.row, block.kv_heads)
         for tile in self._sight.tiles(block, self._width, self._sight.every_key()):
-            for largest, of_keys in ((seen.key_norms, self._key_norms), (seen.value_sizes, self._value_sizes)):
+            for largest, of_keys in ((key_norms, self._key_norms), (value_sizes, self._value_sizes)):
                 np.maximum(largest, _largest(of_keys[heads][:, None, None, tile.keys], tile.visible), out=largest)
             bias = self._sight.mask_bias(block, tile.keys)
             if bias is not None:
-                np.maximum(seen.biases, _largest(np.abs(bias), tile.visible), out=seen.biases)
-        return self._judge(query_norms, seen, self._sinks[block.kv_heads, :, None])
+                np.maximum(biases, _largest(np.abs(bias), tile.visible), out=biases)
+        sinks = -np.inf if self._sinks is None else self._sinks[block.kv_heads, :, None]
+        return self._judge(query_norms, key_norms, value_sizes, biases, sinks)
+
+    @cached_property
+    def _value_sizes(self) -> Array:
+        """The largest finite |value| of each key, (B, Hkv, T)."""
+        sizes: Array = np.abs(self._value).max(axis=3, initial=0)
+        if np.isfinite(sizes).all():
+            return sizes
+        return np.asarray(np.where(np.isfinite(self._value), np.abs(self._value), 0).max(axis=3, initial=0))
 
     def _are_all(self) -> bool:
         """Whether every row is safe whatever it sees, which costs little to ask."""
-        if self._scores_of.distance_bias:
-            return False
-        largest = _Seen(
-            key_norms=self._key_norms.max(axis=2, initial=0),
-            value_sizes=self._value_sizes.max(axis=2, initial=0),
-            biases=np.asarray(self._sight.largest_mask_bias()),
-        )
-        if self._value_sizes.min(initial=np.inf, where=self._value_sizes > 0) < self._values[0]:
+        if self._scores_of.distance_bias or not self._are_all_values():
             return False
         query_norms = _norms(self._query).max(axis=(2, 3), initial=0)
-        return bool(self._judge(query_norms, largest, self._sinks.max()).all())
+        key_norms = self._key_norms.max(axis=2, initial=0)
+        sinks = -np.inf if self._sinks is None else self._sinks.max()
+        return bool(self._judge(query_norms, key_norms, 0.0, self._sight.largest_mask_bias(), sinks).all())
 
-    def _judge(self, query_norms: Array, seen: _Seen, sinks: Array | float) -> BoolArray:
+    def _are_all_values(self) -> bool:
+        """Whether every value is safe; norms tell it soonest of ordinary ones, which are no zeros."""
+        smallest, largest = self._values
+        norms = _norms(self._value)
+        floor = 2 * smallest * math.sqrt(self._value.shape[3])
+        if norms.min(initial=np.inf) >= floor and norms.max(initial=0) <= largest:
+            return True
+        return bool(np.all(self._are_safe(self._value_sizes)))
+
+    def _are_safe(self, value_sizes: Array | float) -> BoolArray | bool:
+        """Whether values of these sizes are safe: 0, or neither tiny nor huge."""
+        smallest, largest = self._values
+        return (value_sizes == 0) | ((value_sizes >= smallest) & (value_sizes <= largest))
+
+    def _judge(
+        self,
+        query_norms: Array,
+        key_norms: Array,
+        value_sizes: Array | float,
+        biases: Array | float,
+        sinks: Array | float,
+    ) -> BoolArray:
         """Whether rows of these norms, and with these sinks, that see nothing larger are safe."""
-        bound = np.abs(self._scores_of.scale) * query_norms * seen.key_norms
-        bound = np.where(seen.key_norms == 0, 0, bound)  # a query that sees nothing is not looked at
+        bound = abs(self._scores_of.scale) * query_norms * key_norms
+        bound = np.where(key_norms == 0, 0, bound)  # a query that sees nothing is not looked at
         if self._scores_of.softcap:
             bound = np.minimum(bound, self._scores_of.softcap)
-        smallest, largest = self._values
-        values = (seen.value_sizes == 0) | ((seen.value_sizes >= smallest) & (seen.value_sizes <= largest))
-        safe: BoolArray = (bound + seen.biases <= SAFE) & (sinks <= SAFE) & values
+        safe: BoolArray = (bound + biases <= SAFE) & (sinks <= SAFE) & self._are_safe(value_sizes)
         return safe
 
 
 def _norms(x: Array) -> Array:
     """The Euclidean norms of the last axis."""
-    norms: Array = np.sqrt(np.einsum("...d,...d->...", x, x))
+    norms: Array = np.sqrt(np.vecdot(x, x))
     return norms
 
 

@@ -8,13 +8,23 @@ import numpy as np
 
 from qkv_server.core.precision import DType
 
-_local = threading.local()
+SMALL = 1024  # elements up to which NumPy has memory at hand sooner
+
+
+class _Buffers(threading.local):
+    def __init__(self) -> None:
+        self.by_name: dict[tuple[str, DType], np.ndarray[Any, DType]] = {}
+
+
+_buffers = _Buffers()
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: DType) -> np.ndarray[Any, DType]:
     """An array of this thread's own, of any content, that lives until the thread asks for the same name again."""
-    buffers: dict[tuple[str, DType], np.ndarray[Any, DType]] = _local.__dict__.setdefault("buffers", {})
     size = math.prod(shape)
+    if size <= SMALL:
+        return np.empty(shape, dtype)
+    buffers = _buffers.by_name
     buffer = buffers.get((name, dtype))
     if buffer is None or buffer.size < size:
         buffer = buffers[name, dtype] = np.empty(size, dtype)

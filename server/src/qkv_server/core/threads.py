@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
-from threading import Event, Lock
+from threading import Lock
 
 TURN_SECONDS = 0.01  # standing in line costs a few per cent of a task, waiting for a helper this much at most
 
@@ -20,15 +20,15 @@ class Cancellation:
     """Says that an answer is not wanted any more; the arithmetic looks at it between tiles."""
 
     def __init__(self) -> None:
-        self._event = Event()
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Stop the arithmetic at its next tile."""
-        self._event.set()
+        self._cancelled = True
 
     def check(self) -> None:
         """Raise CancelledError if the answer is not wanted any more."""
-        if self._event.is_set():
+        if self._cancelled:
             raise CancelledError
 
 

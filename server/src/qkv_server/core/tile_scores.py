@@ -90,18 +90,21 @@ class TileScores:
         `out` and `slope` are as for `capped`.
         """
         scores = self.capped(scaled, block, tile, out, slope)
+        bias = self._sight.mask_bias(block, tile.keys)
+        if bias is None and tile.visible is None and not self.distance_bias:
+            return scores
         high, low = scores
         groups = self._dimensions.groups
         inside = Scores(per_group(high, groups, tile), None if low is None else per_group(low, groups, tile))
         if self.distance_bias:
             products.add(inside, self._distance_bias(block, tile))
-        bias = self._sight.mask_bias(block, tile.keys)
         if bias is not None:
             products.add(inside, self._in_units(bias))
         if tile.visible is not None:
-            np.copyto(inside.high, -np.inf, where=~tile.visible)
+            hidden = ~tile.visible
+            np.copyto(inside.high, -np.inf, where=hidden)
             if inside.low is not None:
-                np.copyto(inside.low, 0, where=~tile.visible)
+                np.copyto(inside.low, 0, where=hidden)
         return scores
 
     def _distance_bias(self, block: Block, tile: Tile) -> Array:

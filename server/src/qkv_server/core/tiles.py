@@ -1,8 +1,8 @@
 """Which tiles of keys a block of queries has to look at, and what is hidden inside them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from qkv_server.core.problem import Array, Visibility
 from qkv_server.core.visibility import attends, four_axes, given_mask, is_limited, key_block_size, key_range, mask_bias
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Some queries of some key and value heads in a batch row: the rows of one task."""
 
     row: int
@@ -27,8 +26,7 @@ class Block:
         return self.row, self.kv_heads, slice(None), self.queries
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(NamedTuple):
     """Some keys, in order, and which pairs with them are visible: None for all, else to (n, G, queries, keys)."""
 
     keys: slice | IntArray
@@ -64,14 +62,15 @@ class Sight:
         bounds = None
         if self._range is not None:
             low, high = bounds = self._of(self._range[0], block), self._of(self._range[1], block)
-            given = self._dimensions.keys
-            begin = max(begin, int(np.where(low < high, low, given).min(initial=given)))
+            if np.count_nonzero(low):
+                given = self._dimensions.keys
+                begin = max(begin, int(np.where(low < high, low, given).min(initial=given)))
             if not self._dimensions.extra_keys:
                 end = min(end, int(high.max(initial=0)))
         if self._map is None:
-            places: Iterator[slice | IntArray] = (
+            places: Iterable[slice | IntArray] = [
                 slice(start, min(start + width, end)) for start in range(begin // width * width, end, width)
-            )
+            ]
         else:
             left = self._left_by_map(block, begin, end)
             places = (_as_slice(left[start : start + width]) for start in range(0, len(left), width))
@@ -170,25 +169,30 @@ class Sight:
     def _visible(
         self, block: Block, place: slice | IntArray, bounds: tuple[IntArray, IntArray] | None
     ) -> BoolArray | None:
-        parts = []
+        visible = None if bounds is None else self._in_range(block, place, *bounds)
+        parts: list[BoolArray] = []
         if self._mask is not None:
             parts.append(attends(self.rows_of(self._mask, block)[..., place], self._visibility.mask_polarity))
         if self._map is not None:
             parts.append(self._map_at(block, as_keys(place)))
-        if bounds is not None:
-            low, high = bounds
-            keys = as_keys(place)
-            extra = keys[-1] >= self._dimensions.keys
-            if extra or not ((low <= keys[0]).all() and (high > keys[-1]).all()):
-                inside = (low[:, None] <= keys) & (keys < high[:, None])  # (queries, keys)
-                if extra:
-                    inside |= (keys >= self._dimensions.keys) & self.valid(block)[:, None]
-                parts.append(inside[None, None])
-        visible: BoolArray | None = None
         for part in parts:
             if not part.all():
                 visible = part if visible is None else visible & part
         return visible
+
+    def _in_range(self, block: Block, place: slice | IntArray, low: IntArray, high: IntArray) -> BoolArray | None:
+        """Which keys lie in the range of each query, and the extra ones: (1, 1, queries, keys); None for all."""
+        keys = as_keys(place)
+        first, last, given = int(keys[0]), int(keys[-1]), self._dimensions.keys
+        inside: BoolArray | None = keys < high[:, None] if high.min() <= last else None
+        if low.max() > first:
+            behind = low[:, None] <= keys
+            inside = behind if inside is None else inside & behind
+        if inside is None:
+            return None
+        if last >= given:
+            inside |= (keys >= given) & self.valid(block)[:, None]
+        return inside[None, None]
 
 
 def as_keys(place: slice | IntArray) -> IntArray:

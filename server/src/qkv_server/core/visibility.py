@@ -47,8 +47,8 @@ def key_range(visibility: Visibility, dimensions: Dimensions, at: Standing) -> t
         size = min(visibility.chunk_size, reach)
         chunk = at.begin + (at.position - at.begin) // size * size
         low, high = np.maximum(low, chunk), np.minimum(high, chunk + size)
-    empty = (low >= high) | ~at.valid
-    return np.where(empty, 0, low), np.where(empty, 0, high)
+    sees = (low < high) & at.valid
+    return low * sees, high * sees
 
 
 def alignment_matters(visibility: Visibility, dimensions: Dimensions, *, positional: bool) -> bool:

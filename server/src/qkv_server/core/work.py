@@ -1,12 +1,12 @@
 """What a path of the core computed, in the layout and the types of the arithmetic."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qkv_server.core.problem import Array, Path
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """The output, and at least the quantities that were asked for."""
 
     path: Path
