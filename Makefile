@@ -11,7 +11,7 @@ GENERATED := client/src
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance bench-core bench-call up down release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance languages bench-core bench-call up down release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ serve: $(READY) ## serve on localhost:50051 until interrupted
 
 conformance: $(READY) ## drive the suites that say what is right, and print a line for each
 	@$(BIN)/pytest tests/conformance -qq
+
+languages: $(READY) ## put the test vectors to clients in Go, Java, Node, Rust and C++ (ONLY=go for one)
+	@PYTHONPATH=tests $(BIN)/python -m languages.run $(if $(ONLY),--only $(ONLY))
 
 bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

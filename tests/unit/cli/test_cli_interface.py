@@ -18,6 +18,7 @@ from .conftest import Run
 CONNECTION = {"--target", "--timeout", "--tls", "--ca", "--certificate", "--certificate-key", "--server-name"}
 FLAGS = {
     "health": set(),
+    "vectors": {"--select", "--dtype", "--seed", "--sizes", "--list", "--force"},
     "explain": {"--embeddings", "--heads", "--plot"},
     "attend": {
         *(f"--{name}" for name in ("query", "key", "value", "mask", "past-key", "past-value", "dtype", "save")),

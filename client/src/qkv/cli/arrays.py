@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qkv.vectors import tensor_files
+
 Array = npt.NDArray[Any]
 
 SOURCES = (
@@ -52,7 +54,7 @@ def write(file: Path, arrays: Mapping[str, Array]) -> None:
             content = {name: array.tolist() for name, array in arrays.items()}
             file.write_text(json.dumps(content) + "\n", encoding="utf-8")
         case _:
-            _safetensors().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+            tensor_files.save(file, arrays)
 
 
 def _is_file(text: str) -> bool:
@@ -79,7 +81,7 @@ def _from_file(file: Path, name: str, option: str) -> Array:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return np.asarray(_one_of(archive, name, option))
         case ".safetensors":
-            return np.asarray(_one_of(_safetensors().load_file(file), name, option))
+            return np.asarray(_one_of(tensor_files.load(file), name, option))
         case _:
             content = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(content, dict):
@@ -106,11 +108,3 @@ def _numbers(content: Any) -> Array:
     if array.dtype.kind not in "biuf":
         raise ValueError("expected nested lists of numbers, all rows equally long")
     return array if array.dtype.kind == "b" else array.astype(np.float64)
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ImportError("safetensors files need a package more: pip install 'qkv[safetensors]'") from error
-    return safetensors.numpy

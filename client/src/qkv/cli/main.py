@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from qkv import TLS, CallError, Client, InvalidRequestError, QkvError
-from qkv.cli import attend, explain, health
+from qkv.cli import attend, explain, health, vectors
 
 FAILURE = 1
 INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
-SUBCOMMANDS = (attend, explain, health)
+SUBCOMMANDS = (attend, explain, health, vectors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
