@@ -16,6 +16,8 @@ from serving import ServerProcess, stand_in
 
 import qkv
 
+CLOSED = "^the client is closed$"
+
 
 def question(number: int) -> npt.NDArray[Any]:
     """A query that differs by its number; it is its own answer, since every row is the same."""
@@ -86,6 +88,38 @@ def test_closing_a_client_cancels_its_calls() -> None:
     assert error.code is grpc.StatusCode.CANCELLED
 
 
+def test_closing_an_asyncio_client_cancels_its_calls() -> None:
+    """A call that waits when another task closes its client raises our CancelledError: its task was not cancelled."""
+
+    async def ask(target: str, taken: threading.Event) -> None:
+        client = qkv.AsyncClient(target)
+        task = asyncio.create_task(client.attention(question(1)))
+        assert await asyncio.to_thread(taken.wait, 30)
+        await client.close()
+        with pytest.raises(qkv.CancelledError, match=CLOSED):
+            await task
+
+    with silent_server() as (target, taken):
+        asyncio.run(ask(target, taken))
+
+
+def test_a_task_that_is_cancelled_while_its_client_closes_is_cancelled() -> None:
+    """Closing a client does not hide from asyncio that it cancelled the task."""
+
+    async def ask(target: str, taken: threading.Event) -> None:
+        client = qkv.AsyncClient(target)
+        task = asyncio.create_task(client.attention(question(1)))
+        assert await asyncio.to_thread(taken.wait, 30)
+        task.cancel()
+        await client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    with silent_server() as (target, taken):
+        asyncio.run(ask(target, taken))
+
+
 def test_cancelling_a_task_cancels_its_call() -> None:
     """A task that is cancelled while it waits ends as asyncio ends it, without an answer."""
 
@@ -102,23 +136,27 @@ def test_cancelling_a_task_cancels_its_call() -> None:
 
 
 def test_a_closed_client_takes_no_calls(server: ServerProcess) -> None:
-    """The context manager closes the client; closing it again is nothing, and asking it is an error."""
+    """The context manager closes the client; closing it again is nothing, and every call of it is a CancelledError."""
     with qkv.Client(server.address) as client:
         assert client.attention(question(1)).output.shape == (3, 4)
     client.close()
-    with pytest.raises(ValueError, match="closed channel"):
-        client.attention(question(1))
+    for call in (lambda: client.attention(question(1)), client.health):
+        with pytest.raises(qkv.CancelledError, match=CLOSED) as refused:
+            call()
+        assert refused.value.code is grpc.StatusCode.CANCELLED
 
 
 def test_a_closed_asyncio_client_takes_no_calls(server: ServerProcess) -> None:
-    """The asynchronous context manager closes the client; closing it again is nothing, and asking it is an error."""
+    """The same for asyncio."""
 
     async def ask() -> None:
         async with qkv.AsyncClient(server.address) as client:
             assert (await client.attention(question(1))).output.shape == (3, 4)
         await client.close()
-        with pytest.raises(grpc.aio.UsageError, match="closed"):
-            await client.attention(question(1))
+        for call in (lambda: client.attention(question(1)), client.health):
+            with pytest.raises(qkv.CancelledError, match=CLOSED) as refused:
+                await call()
+            assert refused.value.code is grpc.StatusCode.CANCELLED
 
     asyncio.run(ask())
 
@@ -128,8 +166,24 @@ def test_a_client_is_closed_when_its_block_fails(server: ServerProcess) -> None:
     client = qkv.Client(server.address)
     with pytest.raises(ZeroDivisionError), client:
         _ = 1 / 0
-    with pytest.raises(ValueError, match="closed channel"):
+    with pytest.raises(qkv.CancelledError, match=CLOSED):
         client.health()
+
+
+def test_a_client_that_was_never_asked_can_be_closed() -> None:
+    """A client that is closed before its first call refuses that one too, whether or not there is a server."""
+    client = qkv.Client("127.0.0.1:1")
+    client.close()
+    with pytest.raises(qkv.CancelledError, match=CLOSED):
+        client.health()
+
+
+def test_a_wrong_argument_is_said_before_the_client_is_closed() -> None:
+    """A closed client still says what is wrong with the arguments of a call."""
+    client = qkv.Client("127.0.0.1:1")
+    client.close()
+    with pytest.raises(ValueError, match=r"^heads: "):
+        client.attention(question(1), heads=0)
 
 
 def embedded_threads() -> list[threading.Thread]:

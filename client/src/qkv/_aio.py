@@ -1,5 +1,6 @@
 """The asyncio client."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -8,6 +9,7 @@ import grpc
 from qkv import _attention, _differentiate, _health, _merge
 from qkv._calls import Call
 from qkv._connection import Connection
+from qkv._errors import client_closed
 from qkv._signature import method_of
 from qkv._status import call_error
 
@@ -22,6 +24,15 @@ def _method(build: Callable[P, Call[R]]) -> "Callable[Concatenate[AsyncClient, P
             response = await self._send(call)
         except grpc.aio.AioRpcError as error:
             raise call_error(error.code(), error.details() or "", error.trailing_metadata()) from None
+        except grpc.aio.UsageError:  # which is how gRPC refuses a call on a closed channel
+            if self._closed:
+                raise client_closed() from None
+            raise
+        except asyncio.CancelledError:  # of the task, or, when the channel is closed, of the call alone
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise client_closed() from None
+            raise
         return call.result(response)
 
     return method_of(build, carry)
@@ -34,6 +45,7 @@ class AsyncClient(Connection):
     """
 
     _transport = grpc.aio
+    _closed = False
 
     attention = _method(_attention.attention)
     multi_head_attention = _method(_attention.multi_head_attention)
@@ -42,7 +54,8 @@ class AsyncClient(Connection):
     health = _method(_health.health)
 
     async def close(self) -> None:
-        """Close the connection; calls under way are cancelled. Closing twice is once."""
+        """Close the connection: calls under way and later ones raise CancelledError. Closing twice is once."""
+        self._closed = True
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@ import grpc
 from qkv import _attention, _differentiate, _health, _merge
 from qkv._calls import Call
 from qkv._connection import Connection
+from qkv._errors import client_closed
 from qkv._signature import method_of
 from qkv._status import call_error
 
@@ -22,6 +23,10 @@ def _method(build: Callable[P, Call[R]]) -> "Callable[Concatenate[Client, P], R]
             response = self._send(call)
         except grpc.RpcError as error:  # which is also the finished call, with its code and trailers
             raise call_error(error.code(), error.details() or "", error.trailing_metadata()) from None
+        except ValueError:  # which is how gRPC refuses a call on a closed channel
+            if self._closed:
+                raise client_closed() from None
+            raise
         return call.result(response)
 
     return method_of(build, carry)
@@ -37,6 +42,7 @@ class Client(Connection):
     """
 
     _transport = grpc
+    _closed = False
 
     attention = _method(_attention.attention)
     multi_head_attention = _method(_attention.multi_head_attention)
@@ -45,7 +51,8 @@ class Client(Connection):
     health = _method(_health.health)
 
     def close(self) -> None:
-        """Close the connection; calls under way are cancelled. Closing twice is once."""
+        """Close the connection: calls under way and later ones raise CancelledError. Closing twice is once."""
+        self._closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:

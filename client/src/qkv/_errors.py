@@ -65,4 +65,9 @@ class DeadlineExceededError(CallError, TimeoutError):
 
 
 class CancelledError(CallError):
-    """The call was cancelled before it was answered."""
+    """The call was cancelled before it was answered, or its client is closed."""
+
+
+def client_closed() -> CancelledError:
+    """What a call on a closed client raises: the same as one that was under way when the client was closed."""
+    return CancelledError("the client is closed", code=grpc.StatusCode.CANCELLED)
