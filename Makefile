@@ -8,10 +8,11 @@ READY := $(VENV)/.ready
 INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROTOS := $(shell find protos -name '*.proto')
 GENERATED := client/src
+OPENAPI := server/src/qkv_server/transport/pages/openapi.json
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance languages bench-core bench-call up down release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip bench-core bench-call up down release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ $(READY): pyproject.toml client/pyproject.toml server/pyproject.toml constraints
 	@echo "Setting up $(VENV); this takes a minute the first time ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group dev --editable 'client[plot,safetensors]' --editable server
+	@$(INSTALL) --group dev --editable 'client[plot,safetensors]' --editable 'server[web]'
 	@touch $@
 
 generate: $(READY) ## regenerate the Python code of the contract
@@ -30,12 +31,14 @@ generate: $(READY) ## regenerate the Python code of the contract
 		--python_out=$(GENERATED) --pyi_out=$(GENERATED) $(PROTOS:protos/third_party/%=%)
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos \
 		--grpc_python_out=$(GENERATED) protos/qkv/v1/attention.proto
+	@$(CONTRACT) --output - | $(BIN)/python protos/openapi.py > $(OPENAPI)
 
 generated-is-current: $(READY)
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-		$(MAKE) --no-print-directory generate GENERATED="$$scratch" && cd "$$scratch" && find . -type f | while read -r file; do \
+		$(MAKE) --no-print-directory generate GENERATED="$$scratch" OPENAPI=/dev/null && cd "$$scratch" && find . -type f | while read -r file; do \
 			diff -u "$(CURDIR)/client/src/$$file" "$$file" || { echo "run \`make generate\`: $$file is not what protos/ says"; exit 1; }; \
 		done
+	@$(CONTRACT) --output - | $(BIN)/python protos/openapi.py | diff -u $(OPENAPI) - || { echo "run \`make generate\`"; exit 1; }
 
 lint: $(READY) ## check the contract, the generated code, style and types
 	$(BIN)/buf lint
@@ -60,6 +63,15 @@ conformance: $(READY) ## drive the suites that say what is right, and print a li
 
 languages: $(READY) ## put the test vectors to clients in Go, Java, Node, Rust and C++ (ONLY=go for one)
 	@PYTHONPATH=tests $(BIN)/python -m languages.run $(if $(ONLY),--only $(ONLY))
+
+oip: $(READY) .venv-oip/.ready ## Triton's own client against the Open Inference Protocol (its first run installs it)
+	@.venv-oip/bin/python -m pytest tests/oip -qq
+
+.venv-oip/.ready: tests/oip/requirements.txt constraints.txt
+	@test -x .venv-oip/bin/python || $(PYTHON) -m venv .venv-oip
+	@.venv-oip/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< \
+		--constraint <(grep -v '^ml_dtypes' constraints.txt) --editable client --editable server
+	@touch $@
 
 bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
@@ -92,4 +104,4 @@ release-contract: $(READY) ## make the contract as it stands the one that later 
 	$(CONTRACT) --exclude-source-info --output protos/released.json
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .venv-bench .venv-bench-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oip .venv-bench .venv-bench-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

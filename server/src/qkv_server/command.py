@@ -2,18 +2,27 @@
 
 import asyncio
 import logging
+import re
 import sys
 from pathlib import Path
 
 import click
 
 from qkv_server.operations.addresses import AddressError
-from qkv_server.operations.server import run
+from qkv_server.operations.server import MissingExtraError, run
 from qkv_server.operations.settings import DEFAULT_ADDRESS, Settings, TLSFiles
 from qkv_server.service.limits import Limits
 
 DEFAULTS = Settings()
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _origins(_: click.Context, __: click.Parameter, origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Origins as browsers send them, which are compared letter by letter."""
+    for origin in origins:
+        if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
+            raise click.BadParameter(f"{origin!r} is no origin, expected one as https://example.org, or *")
+    return origins
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -32,6 +41,21 @@ def main() -> None:
     show_envvar=True,
     help="Where to listen: host:port (port 0 takes a free one) or unix:/path. Repeat it for several, or part them by "
     "spaces in the variable.",
+)
+@click.option(
+    "--web-address",
+    show_envvar=True,
+    help="host:port to serve HTTP on as well, for browsers and curl: Connect, gRPC-Web, JSON, /docs.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    multiple=True,
+    callback=_origins,
+    envvar="QKV_CORS_ORIGIN",
+    show_envvar=True,
+    help="Origin of pages that may call over HTTP: https://example.org, or * for any. Repeat it for several, or part "
+    "them by spaces in the variable.",
 )
 @click.option(
     "--workers", type=click.IntRange(1), default=DEFAULTS.workers, show_envvar=True, help="Threads of arithmetic."
@@ -91,6 +115,8 @@ def main() -> None:
 )
 def serve(
     addresses: tuple[str, ...],
+    web_address: str | None,
+    cors_origins: tuple[str, ...],
     workers: int,
     queue: int,
     max_message_bytes: int,
@@ -103,10 +129,12 @@ def serve(
     reflection: bool,
     log_level: str,
 ) -> None:
-    """Serve attention over gRPC until SIGTERM."""
+    """Serve attention over gRPC, and over HTTP if asked to, until SIGTERM."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=log_level.upper())
     settings = Settings(
         addresses=addresses,
+        web_address=web_address,
+        cors_origins=cors_origins,
         workers=workers,
         queue=queue,
         limits=Limits(max_message_bytes, max_working_bytes),
@@ -117,7 +145,7 @@ def serve(
     )
     try:
         asyncio.run(run(settings))
-    except (AddressError, OSError) as error:
+    except (AddressError, MissingExtraError, OSError) as error:
         click.echo(f"qkv-server: {error}", err=True)
         sys.exit(1)
 

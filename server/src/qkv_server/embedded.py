@@ -9,13 +9,17 @@ from qkv_server.operations.settings import Settings
 
 
 class EmbeddedServer:
-    """A running server with an event loop and a thread of its own. `address` is where it listens."""
+    """A running server with an event loop and a thread of its own.
+
+    `address` is where it listens, `web_address` where it serves HTTP, if it does.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread, server: Server) -> None:
         self._loop = loop
         self._thread = thread
         self._server = server
         self.address = server.addresses[0]
+        self.web_address = server.web_address
 
     @classmethod
     def start(cls, settings: Settings | None = None) -> Self:

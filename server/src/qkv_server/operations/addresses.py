@@ -1,4 +1,4 @@
-"""Addresses to listen on, checked before gRPC binds them.
+"""Addresses to listen on, checked before a server binds them.
 
 gRPC alone takes a missing port for 443 and a large one modulo 65536, is content with one of the addresses of a name,
 removes the unix socket of a server that is running, and does not say why it fails.
@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 UNIX = ("unix:", "unix-abstract:")
@@ -32,6 +33,28 @@ def check(address: str) -> None:
         _check_unix(address, address.removeprefix("unix:"))
     elif not is_unix(address):
         _check_tcp(address)
+
+
+def listen(address: str) -> tuple[str, list[socket.socket]]:
+    """Sockets that listen on every address of a name, on one port, and the address with that port in place of 0.
+
+    Raises AddressError; a unix socket is none of these.
+    """
+    _check_tcp(address)
+    host, _, port = address.rpartition(":")
+    sockets: list[socket.socket] = []
+    with ExitStack() as undo:
+        for family, _, _, _, name in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            if _failure_to_bind(family, name) is not None:
+                continue  # one that this machine does not have
+            bound = sockets[0].getsockname()[1] if sockets else int(port)
+            try:
+                sockets.append(socket.create_server((name[0], bound, *name[2:]), family=family))
+            except OSError as error:  # free, but not on the port that the first one got
+                raise AddressError(address, os.strerror(error.errno or errno.EADDRINUSE)) from None
+            undo.callback(sockets[-1].close)
+        undo.pop_all()
+    return f"{host}:{sockets[0].getsockname()[1]}", sockets
 
 
 def _check_unix(address: str, path: str) -> None:

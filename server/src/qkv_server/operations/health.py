@@ -7,6 +7,8 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+from qkv_server.service.errors import UnknownServiceError
+
 LIVENESS = "liveness"  # SERVING as long as the process answers, also while it drains
 OVERALL = ""
 
@@ -25,6 +27,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._status: dict[str, int] = {}
         self._news = asyncio.Event()  # set at the next change, and replaced
         self._closed = False
+        self.draining()  # until it serves
 
     def serving(self) -> None:
         """Say that every service takes calls."""
@@ -39,12 +42,18 @@ class Health(health_pb2_grpc.HealthServicer):
         self._closed = True
         self._say((), HealthCheckResponse.NOT_SERVING)
 
+    def of(self, service: str) -> int:
+        """The health of one service now; raises UnknownServiceError for one that is not here."""
+        if service not in self._status:
+            raise UnknownServiceError(service, self._status)
+        return self._status[service]
+
     async def Check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:  # noqa: N802 - gRPC's
         """The health of one service now; NOT_FOUND for one that is not here."""
-        if request.service not in self._status:
-            known = ", ".join(repr(service) for service in self._status)
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r}, expected one of {known}")
-        return HealthCheckResponse(status=self._status[request.service])
+        try:
+            return HealthCheckResponse(status=self.of(request.service))
+        except UnknownServiceError as error:
+            return await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
 
     async def Watch(  # noqa: N802 - gRPC's
         self, request: HealthCheckRequest, context: Context

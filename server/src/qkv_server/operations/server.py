@@ -4,9 +4,8 @@ import asyncio
 import logging
 import os
 import signal
-import ssl
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -17,13 +16,24 @@ from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
 from qkv_server.operations.health import Health
 from qkv_server.operations.settings import Settings, TLSFiles
+from qkv_server.operations.tls import grpc_credentials, ssl_context
 from qkv_server.service.calls import Calls
 from qkv_server.service.workers import Workers
-from qkv_server.transport import attention
+from qkv_server.transport import attention, oip
+
+if TYPE_CHECKING:
+    from qkv_server.operations.web import WebServer
 
 log = logging.getLogger(__name__)
 
 HEALTH_SERVICE = "grpc.health.v1.Health"
+
+
+class MissingExtraError(Exception):
+    """A setting that needs packages which are not installed."""
+
+    def __init__(self, setting: str, extra: str, package: str | None) -> None:
+        super().__init__(f"{setting} needs the package {package}: pip install 'qkv-server[{extra}]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +41,22 @@ class Server:
     """A server that has started. `addresses` are those asked for, with the ports that were free in place of 0."""
 
     addresses: tuple[str, ...]
+    _web: "WebServer | None"
     _server: grpc.aio.Server
+    _inference: oip.Inference
     _health: Health
     _workers: Workers
     _settings: Settings
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
-        """Bind every address and serve; raises AddressError, or OSError for a certificate that cannot be used."""
+        """Bind every address and serve.
+
+        Raises AddressError, OSError for a certificate that cannot be used, and MissingExtraError.
+        """
         threadpool_limits(1, user_api="blas")  # workers are the parallelism: each computes on one thread
         workers = Workers(settings.workers, settings.queue)
-        health = Health((attention.SERVICE,))
+        health = Health((attention.SERVICE, oip.SERVICE))
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -49,15 +64,23 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on one port is an error, not a coin toss
             ]
         )
-        server.add_generic_rpc_handlers((attention.attention_handler(Calls(workers, settings.limits)),))
+        calls = Calls(workers, settings.limits)
+        inference = oip.Inference(calls, health.of, oip.Models([oip.AttentionModel()]))
+        server.add_generic_rpc_handlers((attention.attention_handler(calls), inference.handler()))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
-            names = (attention.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            names = (attention.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server, oip.DESCRIBED)
         addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
+        web = await _start_web(calls, health, settings)
         await server.start()
         health.serving()
-        return cls(addresses, server, health, workers, settings)
+        return cls(addresses, web, server, inference, health, workers, settings)
+
+    @property
+    def web_address(self) -> str | None:
+        """Where HTTP is served, with the port that was free in place of 0."""
+        return self._web.address if self._web is not None else None
 
     async def stop(self) -> bool:
         """Drain: say NOT_SERVING, keep serving for a while, refuse new calls, finish those under way.
@@ -67,7 +90,11 @@ class Server:
         self._health.draining()
         await asyncio.sleep(self._settings.drain_seconds)
         self._health.close()
-        await self._server.stop(self._settings.grace_seconds)
+        self._inference.close()
+        stopping = [self._server.stop(self._settings.grace_seconds)]
+        if self._web is not None:
+            stopping.append(self._web.stop(self._settings.grace_seconds))
+        await asyncio.gather(*stopping)
         return self._workers.close()
 
 
@@ -81,6 +108,8 @@ async def run(settings: Settings) -> None:
     server = await Server.start(settings)
     for address in server.addresses:
         log.info("serving on %s", address)
+    if server.web_address is not None:
+        log.info("serving HTTP on %s", server.web_address)
     await stopping.wait()
     log.info("draining: finishing the calls under way, for at most %g s", settings.grace_seconds)
     if await server.stop():
@@ -91,6 +120,19 @@ async def run(settings: Settings) -> None:
     os._exit(0)  # the interpreter would wait for their threads, far beyond the grace that was asked for
 
 
+async def _start_web(calls: Calls, health: Health, settings: Settings) -> "WebServer | None":
+    if settings.web_address is None:
+        return None
+    try:
+        from qkv_server.operations.web import WebServer  # noqa: PLC0415 - an extra
+        from qkv_server.transport.web import web_application  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("--web-address", "web", error.name) from error
+    application = web_application(calls, health.of, settings.cors_origins)
+    tls = ssl_context(settings.tls) if settings.tls is not None else None
+    return await WebServer.start(application, settings.web_address, tls)
+
+
 def _bind(server: grpc.aio.Server, address: str, tls: TLSFiles | None) -> str:
     """Listen on an address; the address, with the port that was bound."""
     check(address)
@@ -98,31 +140,10 @@ def _bind(server: grpc.aio.Server, address: str, tls: TLSFiles | None) -> str:
         if tls is None or is_unix(address):
             port = server.add_insecure_port(address)
         else:
-            port = server.add_secure_port(address, _credentials(tls))
+            port = server.add_secure_port(address, grpc_credentials(tls))
     except RuntimeError as error:
         raise AddressError(address, str(error)) from None
     if is_unix(address):
         return address
     host, _, _ = address.rpartition(":")
     return f"{host}:{port}"
-
-
-def _credentials(tls: TLSFiles) -> grpc.ServerCredentials:
-    """The files as gRPC takes them; read by OpenSSL first, which says what is wrong, and takes no empty authorities."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")  # never asks at the terminal
-    except ssl.SSLError as error:
-        pair = f"{tls.certificate} and {tls.key}"
-        raise OSError(f"{pair}: expected a PEM certificate chain and its unencrypted key ({error})") from None
-    if tls.client_ca is not None:
-        try:
-            context.load_verify_locations(tls.client_ca)
-        except ssl.SSLError as error:
-            raise OSError(f"{tls.client_ca}: expected PEM certificates of authorities ({error})") from None
-    client_ca = tls.client_ca.read_bytes() if tls.client_ca is not None else None
-    return grpc.ssl_server_credentials(
-        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
-        root_certificates=client_ca,
-        require_client_auth=client_ca is not None,
-    )

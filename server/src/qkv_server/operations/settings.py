@@ -28,6 +28,8 @@ class Settings:
     """What a server is started with."""
 
     addresses: tuple[str, ...] = (DEFAULT_ADDRESS,)  # host:port (port 0: any free one), or unix:/path
+    web_address: str | None = None  # host:port of HTTP, for browsers and curl; None: not served
+    cors_origins: tuple[str, ...] = ()  # of pages that may call over HTTP; "*": of any
     workers: int = field(default_factory=usable_cores)  # threads of arithmetic
     queue: int = 64  # calls that may wait for a worker
     limits: Limits = field(default_factory=Limits)

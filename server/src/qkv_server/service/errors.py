@@ -1,6 +1,6 @@
 """Why the service does not answer, in a form that any transport can tell its caller."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from qkv import Violation
 
@@ -54,6 +54,24 @@ class OverloadedError(ServiceError):
     def __init__(self, queue: int, retry_seconds: float) -> None:
         super().__init__(f"busy, and the queue of {queue} calls is full; try again in {retry_seconds:g} s")
         self.retry_seconds = retry_seconds
+
+
+class UnknownServiceError(ServiceError):
+    """The server knows no health of a service of that name."""
+
+    reason = "UNKNOWN_SERVICE"
+
+    def __init__(self, service: str, known: Iterable[str]) -> None:
+        super().__init__(f"no service {service!r}, expected one of {', '.join(map(repr, known))}")
+
+
+class UnknownModelError(ServiceError):
+    """The server has no model of that name, or not in that version."""
+
+    reason = "UNKNOWN_MODEL"
+
+    def __init__(self, model: str, known: Iterable[str]) -> None:
+        super().__init__(f"no model {model!r}, expected one of {', '.join(map(repr, known))}")
 
 
 class InternalError(ServiceError):

@@ -8,13 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import grpc
-from google.protobuf.message import DecodeError, Message
 
-from qkv import Violation
 from qkv.v1 import attention_pb2
-from qkv.wire import Draft, Received, receive
 from qkv_server.service.calls import METHODS, Calls, Method
-from qkv_server.service.errors import InvalidRequestError, ServiceError
+from qkv_server.service.errors import ServiceError
+from qkv_server.transport.forms import BINARY
 from qkv_server.transport.status import status_of
 
 SERVICE = attention_pb2.DESCRIPTOR.services_by_name["AttentionService"].full_name
@@ -33,18 +31,10 @@ def attention_handler(calls: Calls) -> grpc.GenericRpcHandler:
 def _served(method: Method, calls: Calls) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(payload: bytes, context: Context) -> bytes:
         try:
-            return await calls.answer(method, len(payload), partial(_read, payload, method.request), Draft.encode)
+            return await calls.answer(method, len(payload), partial(BINARY.read, payload, method.request), BINARY.write)
         except ServiceError as error:
             code, status = status_of(error)
             trailers = (("grpc-status-details-bin", status.SerializeToString()),)
             await context.abort(code, status.message, trailers)
 
     return serve
-
-
-def _read(payload: bytes, kind: type[Message]) -> Received[Message]:
-    try:
-        return receive(payload, kind)
-    except DecodeError:
-        description = f"these {len(payload)} bytes are no {kind.DESCRIPTOR.full_name} message"
-        raise InvalidRequestError([Violation("request", description)]) from None

@@ -17,6 +17,8 @@ from qkv_server.service.errors import (
     OverloadedError,
     ServiceError,
     TooLargeError,
+    UnknownModelError,
+    UnknownServiceError,
 )
 
 DOMAIN = "qkv.v1"
@@ -31,6 +33,8 @@ CODES: dict[type[ServiceError], grpc.StatusCode] = {
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OutOfMemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OverloadedError: grpc.StatusCode.UNAVAILABLE,
+    UnknownServiceError: grpc.StatusCode.NOT_FOUND,
+    UnknownModelError: grpc.StatusCode.NOT_FOUND,
     InternalError: grpc.StatusCode.INTERNAL,
 }
 
