@@ -9,30 +9,29 @@ in units of the exponential's base, sums of exponentials are matrix products too
 for rows that need one (`safe_rows`).
 
 A row's answer is a function of what the row sees, to the last bit: whether a row keeps a maximum is decided by the keys
-that it sees, tiles begin at fixed multiples, and sums run in the order of the keys. It does not depend on the number of
-threads, on what else is in the batch, nor on keys that the row does not see.
+that it sees, tiles begin at fixed multiples, and products are cut in `pieces`, which are summed in the order of the
+keys. It does not depend on the number of threads, on what else is in the batch, nor on keys that the row does not see.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
 
-from qkv_server.core import products
+from qkv_server.core import pieces, products
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row, fill_empty_rows
 from qkv_server.core.exponential import fastest
 from qkv_server.core.positions import valid_keys
-from qkv_server.core.precision import DType
 from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
 from qkv_server.core.running_maximum import RunningMaximum, finite_shift
 from qkv_server.core.safe_rows import SafeRows
 from qkv_server.core.scratch import scratch
 from qkv_server.core.threads import Cancellation, Task
-from qkv_server.core.tile_scores import TileScores, keys_of, padded, per_group, tile_scratch
+from qkv_server.core.tile_scores import TileScores, keys_of, per_group, tile_scratch
 from qkv_server.core.tiles import Block, Sight, Tile
 from qkv_server.core.work import Work
 
@@ -90,7 +89,6 @@ class Blocks:
             sinks = None if self.sinks is None else self.exponential.natural(self.sinks)
             self._safe_rows = SafeRows(self._query, key, value, sinks, self.scores_of, self.sight, plan.keys)
         self.every_row_safe = self._safe_rows is not None and self._safe_rows.all
-        self._ones = _ones(padded(plan.keys), d.compute)
 
         parts = self._parts = max(-(-d.all_keys // plan.split), 1) if plan.split else 1
         self._sums = np.empty((parts, *rows, d.value_size), d.compute)
@@ -194,12 +192,10 @@ class Blocks:
         n, rows, _ = scaled.high.shape
         per_row = (n, d.groups, rows // d.groups)
         running, total = self._before_any_key(block, part, per_row, headroom)
-        tile_total = scratch("total", total.shape, d.compute)
         weighted = scratch("weighted", (n, rows, d.value_size), d.compute)
         weighted[...] = 0
         wild_sum = weighted if wild is None else np.zeros_like(weighted)
         sums = (weighted,) if wild is None else (weighted, wild_sum)
-        tile_sum = scratch("sum", weighted.shape, d.compute)
         if kept is not None:
             kept.clear()
         for place, tile in enumerate(self.sight.tiles(block, self._plan.keys, self._keys_of(part))):
@@ -217,8 +213,8 @@ class Blocks:
             exponential.function(scores, out=scores)
             if tile.width < out.shape[-1]:
                 out[..., tile.width :] = 0
-            total += np.matmul(out, self._ones[: out.shape[-1]], out=tile_total)
-            weighted += np.matmul(out, keys_of(value, block, tile), out=tile_sum)
+            pieces.add_totals(total, out, tile.cut)
+            pieces.add_sums(weighted, out, keys_of(value, block, tile), tile.cut)
             if wild is not None:
                 part_of_wild = wild[block.row, block.kv_heads][:, tile.keys]
                 _add_wild(wild_sum.reshape(*per_row, -1), per_group(out, d.groups, tile), part_of_wild, tile)
@@ -310,9 +306,11 @@ class Blocks:
         """The scores of a block before the mask, of visible and hidden pairs alike, if they are asked for."""
         if self._scores is None and self._capped_scores is None:
             return
-        keys = self._key[block.row, block.kv_heads, None]  # (n, 1, T, D)
-        scaled = products.factors(self._query[block.at], self._scale)
-        scores = products.scores(scaled, keys).rounded()
+        keys, query = self._key[block.row, block.kv_heads], self._query[block.at]  # (n, T, D), (n, G, r, D)
+        scaled = products.factors(query.reshape(len(query), -1, query.shape[-1]), self._scale)
+        count = keys.shape[1]
+        padded = products.scores(scaled, keys, pieces.cut(0, count)).rounded()
+        scores = padded[..., :count].reshape(*query.shape[:-1], count)
         if self._scores is not None:
             self._scores[block.at] = scores
         if self._capped_scores is not None:
@@ -338,13 +336,6 @@ class _Sums(NamedTuple):
     maximum: Array | None  # 0 if no row has one
     weighted: Array  # sum of the values (n, R, Dv), which lasts until the thread's next sums
     wild: Array | None  # sum of those that are not finite, if they are apart
-
-
-@cache
-def _ones(size: int, dtype: DType) -> Array:
-    ones = np.ones(size, dtype)
-    ones.flags.writeable = False
-    return ones
 
 
 def _all_finite(x: Array) -> bool:

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from qkv_server.core import pieces
 from qkv_server.core.blocked import Blocks, Kept, Plan
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row
@@ -101,12 +102,11 @@ class BlockedGradients:
             query, d_query = (self._rows_of(array, block) for array in (self._query, self._d_query))
             d_output = self._of_rows_that_see(block, d_value)
             for tile, weights, d_masked, slope in self._tiles(block, d_output, kept):
-                width = (slice(None), slice(0, tile.width))
-                d_value[:, tile.keys] += np.matmul(weights.swapaxes(-1, -2), d_output)[width]
+                d_value[:, tile.keys] += pieces.over_rows(weights, d_output, tile.cut)[:, : tile.width]
                 if slope is not None:  # which is NaN where what is hidden is
                     np.multiply(d_masked, slope, out=d_masked, where=d_masked != 0)
-                d_query = d_query + np.matmul(d_masked, keys_of(self._key, block, tile))
-                d_key[:, tile.keys] += np.matmul(d_masked.swapaxes(-1, -2), query)[width]
+                pieces.add_sums(d_query, d_masked, keys_of(self._key, block, tile), tile.cut)
+                d_key[:, tile.keys] += pieces.over_rows(d_masked, query, tile.cut)[:, : tile.width]
             self._d_query[block.at] = d_query.reshape(self._d_query[block.at].shape)
 
     @np.errstate(all="ignore")
@@ -175,7 +175,7 @@ class BlockedGradients:
             self._cancellation.check()
             weights = np.multiply(exponentials, normalise, out=exponentials)
             d_masked = scratch("d_masked", weights.shape, weights.dtype)
-            np.matmul(d_output, keys_of(self._value, block, tile).swapaxes(-1, -2), out=d_masked)
+            pieces.scores(d_output, keys_of(self._value, block, tile), tile.cut, d_masked)
             d_masked -= mean
             d_masked *= weights
             if tile.visible is not None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from qkv_server.core.blocked import Plan
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.pieces import PIECES, padded
 from qkv_server.core.positions import IntArray, standing
 from qkv_server.core.problem import Visibility
-from qkv_server.core.tile_scores import LANES, padded
 from qkv_server.core.visibility import four_axes, is_limited, key_block_size, key_range
 
 
@@ -37,7 +37,7 @@ def counts(visibility: Visibility, dimensions: Dimensions, plan: Plan) -> Counts
     parts = max(-(-d.all_keys // plan.split), 1) if plan.split else 1
     tasks = d.batch * stacks * blocks * parts
     if d.queries == 0 or not (is_limited(visibility) or visibility.block_map is not None):
-        tiles, keys = d.batch * stacks * blocks * -(-d.all_keys // plan.keys), _computed(d.all_keys, plan.keys)
+        tiles, keys = d.batch * stacks * blocks * -(-d.all_keys // plan.keys), padded(d.all_keys)
         pairs, hides = d.batch * d.heads * d.queries * keys, visibility.mask is not None
         return Counts(tasks, tiles, d.batch * d.kv_heads * blocks * keys, pairs, tiles * hides, pairs * hides)
     starts = np.arange(0, d.queries, plan.queries)
@@ -47,7 +47,7 @@ def counts(visibility: Visibility, dimensions: Dimensions, plan: Plan) -> Counts
     _, batch, heads, _ = of_blocks.shape
     of_rows = d.batch // batch if batch else 0
     if visibility.block_map is not None:  # what it leaves ends with a tile of its own in each part
-        of_blocks = of_blocks + np.array([1, padded(1)] * 2)[:, None, None, None] * (parts - 1)
+        of_blocks = of_blocks + np.array([1, PIECES[-1]] * 2)[:, None, None, None] * (parts - 1)
     tiles, keys, hiding_tiles, hidden_keys = of_blocks.sum(axis=(1, 2)) * of_rows  # (blocks)
     if visibility.mask is not None:
         hiding_tiles, hidden_keys = tiles, keys
@@ -77,7 +77,7 @@ def _of_ranges(visibility: Visibility, dimensions: Dimensions, width: int, start
     spans = [_span(d, width, *block) for block in zip(*(bound.ravel().tolist() for bound in bounds), strict=True)]
     of_blocks = np.array(spans).T.reshape(4, len(low), 1, len(starts))
     if d.extra_keys:  # in tiles of their own, or with the last keys that were given
-        of_extra = -(-d.all_keys // width) - d.keys // width, _computed(d.all_keys - d.keys // width * width, width)
+        of_extra = -(-d.all_keys // width) - d.keys // width, padded(d.all_keys) - d.keys // width * width
         valid = np.logical_or.reduceat(at.valid, starts, axis=1)[:, None]
         of_blocks = of_blocks + np.array(of_extra * 2)[:, None, None, None] * valid
     return of_blocks
@@ -88,15 +88,15 @@ def _span(
 ) -> tuple[int, int, int, int]:
     """Of one block, without the tiles that hold extra keys."""
     first, after = begin // width, -(-end // width)
-    last = padded(end - (after - 1) * width)  # width of the last tile, which ends with the last key that is seen
+    computed = padded(end)  # the last tile ends with the last key that is seen
     clear_after = after if end_of_all == end else end_of_all // width
     if dimensions.extra_keys:
-        after, last = min(after, dimensions.keys // width), padded(width)
-        clear_after = end_of_all // width
-    tiles = max(after - first, 0)
-    clear = max(min(after, clear_after) - max(first, -(-begin_of_all // width)), 0)
-    keys = tiles * padded(width) - (padded(width) - last) * (tiles > 0)
-    clear_keys = clear * padded(width) - (padded(width) - last) * (clear > 0 and clear_after >= after)
+        after = min(after, dimensions.keys // width)
+        computed, clear_after = after * width, end_of_all // width
+    clear_first, clear_after = max(first, -(-begin_of_all // width)), min(after, clear_after)
+    tiles, clear = max(after - first, 0), max(clear_after - clear_first, 0)
+    keys = (computed - first * width) * (tiles > 0)
+    clear_keys = (min(computed, clear_after * width) - clear_first * width) * (clear > 0)
     return tiles, keys, tiles - clear, keys - clear_keys
 
 
@@ -119,15 +119,6 @@ def _of_block_map(visibility: Visibility, dimensions: Dimensions, width: int, st
     column = np.arange(left.shape[-1]) * step
     widths = np.maximum(np.minimum(column + step, end) - np.maximum(column, begin), 0)
     seen = ((left > 0) * widths).sum(axis=-1) + d.extra_keys
-    tiles, keys = -(-seen // width), seen // width * padded(width) + _padded(seen % width)
+    tiles, keys = -(-seen // width), padded(seen)
     hides = is_limited(visibility) | ((left > 0) & (left < most)).any(axis=-1)
     return np.array([tiles, keys, tiles * hides, keys * hides])
-
-
-def _computed(keys: int, width: int) -> int:
-    """Keys that follow each other from the start of a tile, at the widths at which their tiles are computed."""
-    return keys // width * padded(width) + padded(keys % width)
-
-
-def _padded(widths: IntArray) -> IntArray:
-    return -(-widths // LANES) * LANES

@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from qkv_server.core import pieces
+from qkv_server.core.pieces import Cut
 from qkv_server.core.precision import FLOAT64
 from qkv_server.core.problem import Array
 
@@ -55,21 +57,25 @@ def factors(query: Array, scale: float | None, out: Array | None = None) -> Fact
     return Factors(high, _finite((product - high) + error), powers)
 
 
-def scores(query: Factors, key: Array, out: Array | None = None) -> Scores:
-    """The products of scaled query rows (…, L, D) with keys (…, T, D)."""
+def scores(query: Factors, key: Array, cut: Cut | None = None, out: Array | None = None) -> Scores:
+    """The products of scaled query rows (…, L, D) with keys (…, T, D): as a whole, or in pieces.
+
+    Of products (n, L, W) in the pieces of a cut none depends on how many keys there are; beyond T they are 0. `out` is
+    for the high part.
+    """
     high, low, powers = query
     if low is None:
-        return Scores(np.matmul(high, key.swapaxes(-1, -2), out=out), None)
+        return Scores(_product(high, key, cut, out), None)
     key, key_powers, exponents = _brought_near(key)
     key_high = _leading_bits(key, exponents)
     key_low = _finite(key - key_high)
-    product = np.matmul(high, key_high.swapaxes(-1, -2), out=out)
-    rest = np.matmul(high, key_low.swapaxes(-1, -2))
-    rest += np.matmul(low, key.swapaxes(-1, -2))
+    product = _product(high, key_high, cut, out)
+    rest = _product(high, key_low, cut)
+    rest += _product(low, key, cut)
     if powers is not None or key_powers is not None:
         both = (0 if powers is None else powers) + (0 if key_powers is None else key_powers.swapaxes(-1, -2))
-        np.ldexp(product, both, out=product)
-        np.ldexp(rest, both, out=rest)
+        for part in (product[..., : key.shape[-2]], rest[..., : key.shape[-2]]):
+            np.ldexp(part, both, out=part)
     return _normalised(product, product, rest)
 
 
@@ -82,6 +88,14 @@ def add(scores: Scores, bias: Array) -> Scores:
     total, error = _exact_sum(high, bias)
     low += error
     return _normalised(high, total, low)
+
+
+def _product(rows: Array, key: Array, cut: Cut | None, out: Array | None = None) -> Array:
+    if cut is None:
+        product: Array = np.matmul(rows, key.swapaxes(-1, -2), out=out)
+        return product
+    width = cut[-1].stop if cut else 0
+    return pieces.scores(rows, key, cut, np.empty((*rows.shape[:-1], width), rows.dtype) if out is None else out)
 
 
 @lru_cache(maxsize=64)

@@ -13,29 +13,16 @@ from qkv_server.core.relative_bias import DistanceBias
 from qkv_server.core.scratch import scratch
 from qkv_server.core.tiles import Block, Sight, Tile, as_keys
 
-LANES = 32  # tiles are computed in multiples of this many keys, so that keys hidden at the end change no order of sums
-
-
-def padded(width: int) -> int:
-    """The width at which a tile of so many keys is computed."""
-    return -(-width // LANES) * LANES
-
 
 def tile_scratch(name: str, scaled: Factors, tile: Tile) -> Array:
     """A working array (n, G·r, W) for the scores of a tile."""
-    return scratch(name, (*scaled.high.shape[:-1], padded(tile.width)), scaled.high.dtype)
+    return scratch(name, (*scaled.high.shape[:-1], tile.padded), scaled.high.dtype)
 
 
 def keys_of(array: Array, block: Block, tile: Tile) -> Array:
-    """The keys or values (n, w, D) of a tile, with zeros after them where its width is no multiple of LANES."""
-    heads = array[block.row, block.kv_heads]
-    if tile.width % LANES == 0:
-        part: Array = heads[:, tile.keys]
-        return part
-    filled = scratch("tile", (heads.shape[0], padded(tile.width), heads.shape[2]), array.dtype)
-    filled[:, : tile.width] = heads[:, tile.keys]
-    filled[:, tile.width :] = 0
-    return filled
+    """The keys or values (n, w, D) of a tile."""
+    part: Array = array[block.row, block.kv_heads][:, tile.keys]
+    return part
 
 
 class TileScores:
@@ -70,11 +57,11 @@ class TileScores:
         return products.factors(rows, self._factor, scratch("query", rows.shape, rows.dtype))
 
     def capped(self, scaled: Factors, block: Block, tile: Tile, out: Array, slope: Array | None = None) -> Scores:
-        """Scores (n, G·r, W) of all pairs before any bias, the high part in `out`; W is the padded width.
+        """Scores (n, G·r, W) of all pairs before any bias, the high part in `out`; W is `tile.padded`.
 
         `slope`, if given, is filled with the derivative of the softcap.
         """
-        scores = products.scores(scaled, keys_of(self._key, block, tile), out)
+        scores = products.scores(scaled, keys_of(self._key, block, tile), tile.cut, out)
         if self.softcap:
             np.tanh(scores.rounded(), out=scores.high)
             if slope is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from qkv_server.core.dimensions import Dimensions
+from qkv_server.core.pieces import Cut, cut
 from qkv_server.core.positions import BoolArray, IntArray, Standing, standing
 from qkv_server.core.precision import is_floating
 from qkv_server.core.problem import Array, Visibility
@@ -32,6 +33,13 @@ class Tile(NamedTuple):
     keys: slice | IntArray
     width: int
     visible: BoolArray | None
+    cut: Cut  # the pieces in which it is computed
+
+    @property
+    def padded(self) -> int:
+        """The width at which it is computed."""
+        end: int = self.cut[-1].stop
+        return end
 
 
 class Sight:
@@ -68,16 +76,17 @@ class Sight:
             if not self._dimensions.extra_keys:
                 end = min(end, int(high.max(initial=0)))
         if self._map is None:
-            places: Iterable[slice | IntArray] = [
-                slice(start, min(start + width, end)) for start in range(begin // width * width, end, width)
+            places: Iterable[tuple[int, slice | IntArray]] = [
+                (start, slice(start, min(start + width, end))) for start in range(begin // width * width, end, width)
             ]
         else:
             left = self._left_by_map(block, begin, end)
-            places = (_as_slice(left[start : start + width]) for start in range(0, len(left), width))
-        for place in places:
+            places = ((start, _as_slice(left[start : start + width])) for start in range(0, len(left), width))
+        for first, place in places:
             visible = self._visible(block, place, bounds)
             if visible is None or visible.any():
-                yield Tile(place, place.stop - place.start if isinstance(place, slice) else len(place), visible)
+                count = place.stop - place.start if isinstance(place, slice) else len(place)
+                yield Tile(place, count, visible, cut(first, first + count))
 
     def every_key(self) -> slice:
         """The range of all keys."""
