@@ -137,7 +137,7 @@ def _type_rates(dtype: DType, read: float) -> TypeRates:
     rows = ROWS[dtype]
     query, key, tile = (np.full(shape, 0.01, dtype) for shape in ((256, SIZE), (KEYS, SIZE), (256, KEYS)))
     product = _seconds(lambda: np.matmul(np.matmul(query, key.T, out=tile), key))
-    flop = _more(product, 2 * key.nbytes * read) / (4 * tile.size * SIZE)
+    flop = product / (4 * tile.size * SIZE)
     one = products.factors(query[:1], 1.0)
     cut = _more(_seconds(lambda: products.scores(one, key)), _seconds(lambda: np.matmul(query[:1], key.T))) / key.size
     scores = products.Scores(tile[:rows], None if dtype == FLOAT32 else tile[:rows] * 2.0**-60)
