@@ -13,7 +13,7 @@ from qkv.v1 import attention_pb2
 from qkv_server.service.calls import METHODS, Calls, Method
 from qkv_server.service.errors import ServiceError
 from qkv_server.transport.forms import BINARY
-from qkv_server.transport.status import status_of
+from qkv_server.transport.status import refuse
 
 SERVICE = attention_pb2.DESCRIPTOR.services_by_name["AttentionService"].full_name
 
@@ -33,8 +33,6 @@ def _served(method: Method, calls: Calls) -> Callable[[bytes, Context], Awaitabl
         try:
             return await calls.answer(method, len(payload), partial(BINARY.read, payload, method.request), BINARY.write)
         except ServiceError as error:
-            code, status = status_of(error)
-            trailers = (("grpc-status-details-bin", status.SerializeToString()),)
-            await context.abort(code, status.message, trailers)
+            await refuse(error, context)
 
     return serve

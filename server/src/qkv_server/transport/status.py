@@ -1,6 +1,7 @@
 """From a refusal of the service to a gRPC status with its details (AIP-193: one ErrorInfo, one of each other)."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -52,6 +53,12 @@ def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
     number: int = code.value[0]
     message = _shortened(str(error), MESSAGE_CHARACTERS)
     return code, Status(code=number, message=message, details=map(_packed, details))
+
+
+async def refuse(error: ServiceError, context: grpc.aio.ServicerContext[bytes, bytes]) -> NoReturn:
+    """End a call over gRPC with the status of a refusal."""
+    code, status = status_of(error)
+    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:

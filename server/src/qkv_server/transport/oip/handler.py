@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -45,7 +45,7 @@ from qkv_server.transport.oip import contents
 from qkv_server.transport.oip.described import METHODS, SERVICE
 from qkv_server.transport.oip.models import Model, Models
 from qkv_server.transport.oip.statistics import Statistics
-from qkv_server.transport.status import status_of
+from qkv_server.transport.status import refuse, status_of
 
 RESPONSE_IN_STREAM = ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER << 3 | WireType.LENGTH_DELIMITED
 EXTENSIONS = ("model_configuration", "parameters", "statistics")
@@ -133,7 +133,7 @@ class Inference:
         try:
             return await self._infer(payload, _Asked(), _unary)
         except ServiceError as error:
-            await _refuse(error, context)
+            await refuse(error, context)
 
     async def _model_stream_infer(self, _: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         closed = asyncio.create_task(self._closed.wait())
@@ -207,14 +207,9 @@ def _answered(kind: type[Message], answer: Callable[[Any], Message]) -> Handler:
         try:
             return answer(BINARY.read(payload, kind).message).SerializeToString()
         except ServiceError as error:
-            await _refuse(error, context)
+            await refuse(error, context)
 
     return grpc.unary_unary_rpc_method_handler(serve)
-
-
-async def _refuse(error: ServiceError, context: Context) -> NoReturn:
-    code, status = status_of(error)
-    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
 
 
 async def _unimplemented(name: str, _: bytes, context: Context) -> bytes:
