@@ -12,7 +12,7 @@ OPENAPI := server/src/qkv_server/transport/pages/openapi.json
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip bench-core bench-call up down release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip bench-core bench-call up down compose-test release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,7 +98,10 @@ up: ## build the image and serve with docker compose
 	docker compose up --build --detach --wait server
 
 down: ## stop what `make up` started
-	docker compose down --volumes --remove-orphans
+	docker compose --profile scale down --volumes --remove-orphans
+
+compose-test: $(READY) ## build and run the deployment, replicas dying under load (without an engine: as root)
+	@PYTHONPATH=deploy $(BIN)/python -m compose_test $(OPTIONS)
 
 release-contract: $(READY) ## make the contract as it stands the one that later changes must not break
 	$(CONTRACT) --exclude-source-info --output protos/released.json
