@@ -60,7 +60,7 @@ class AttentionServiceServicer(object):
         """Attend answers one attention call: softmax over the visible keys of the scaled scores, times the values. Errors:
         INVALID_ARGUMENT with google.rpc.BadRequest, one violation per wrong field, all at once; RESOURCE_EXHAUSTED when
         the request or its answer is larger than the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload.
-        The request is named for what it asks, AttentionRequest, not for the verb; the mission fixes the name.
+        The request is named for what it asks, AttentionRequest, not for the verb.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
