@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from qkv import codec
-from qkv._varint import read_varint, write_varint
 from qkv.v1.tensor_pb2 import Tensor
+from qkv.varint import read_varint, write_varint
 
 Descriptor: TypeAlias = Any  # protobuf's, of whichever implementation it has
 FieldDescriptor: TypeAlias = Any

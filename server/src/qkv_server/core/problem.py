@@ -74,7 +74,7 @@ class RotaryPairing(Enum):
 class Path(Enum):
     """How the core computes; the answers differ by rounding alone."""
 
-    REFERENCE = "reference"  # the definition, on whole arrays
+    REFERENCE = "reference"  # the definition, which holds all scores
     BATCHED = "batched"  # several small heads at a time
     TILED = "tiled"  # blocks of queries over tiles of keys
     DECODE = "decode"  # few queries over many keys

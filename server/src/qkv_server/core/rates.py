@@ -34,7 +34,7 @@ EVERYTHING, CAUSAL = Visibility(), Visibility(causal=True, alignment=Alignment.B
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassRates:
-    """Seconds of a way over the tiles in one type; of the reference, over whole arrays."""
+    """Seconds of a way over the tiles in one type; of the reference, over all pairs."""
 
     call: float
     task: float

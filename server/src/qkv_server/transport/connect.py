@@ -98,7 +98,7 @@ class _Gzip(Compression):
         return "gzip"
 
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
-        raise NotImplementedError  # nobody's wish for it comes this far
+        raise NotImplementedError  # the headers that ask for it are taken away (ASKS_FOR_COMPRESSION)
 
     def decompress(self, data: bytes | bytearray | memoryview, read_max_bytes: int | None = None) -> bytes:  # noqa: ARG002 - connectrpc's
         return _Gzipped(data)

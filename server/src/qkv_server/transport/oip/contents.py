@@ -11,10 +11,10 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from qkv import Violation, codec
-from qkv._varint import read_varint, write_varint
 from qkv.third_party.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
 from qkv.v1 import tensor_pb2
 from qkv.v1.tensor_pb2 import DataType
+from qkv.varint import read_varint, write_varint
 from qkv.wire import MOST_FIELDS, Draft, Received, WireType
 from qkv_server.service.errors import InvalidRequestError
 

@@ -13,7 +13,6 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from qkv._varint import write_varint
 from qkv.third_party.open_inference_pb2 import (
     ModelConfigRequest,
     ModelConfigResponse,
@@ -35,6 +34,7 @@ from qkv.third_party.open_inference_pb2 import (
     ServerReadyRequest,
     ServerReadyResponse,
 )
+from qkv.varint import write_varint
 from qkv.wire import Draft, Received, WireType
 from qkv_server.service.calls import Calls, Method
 from qkv_server.service.errors import ServiceError, UnknownModelError
