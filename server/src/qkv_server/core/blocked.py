@@ -4,9 +4,9 @@ A task takes some query rows of some heads and goes over the keys tile by tile, 
 exponentials and the weighted sum of the values ("Online normalizer calculation for softmax", Milakov and Gimelshein,
 2018; "FlashAttention", Dao et al., 2022). Query heads that share a key and value head are rows of one matrix product.
 
-What makes it fast in NumPy, where every elementwise operation is a pass over memory: scores leave the matrix product
-in units of the exponential's base, sums of exponentials are matrix products too, and a running maximum is kept only
-for rows that need one (`safe_rows`).
+What makes it fast in NumPy, where every elementwise operation is a pass over memory: sums of exponentials are matrix
+products too, a running maximum is kept only for rows that need one (`safe_rows`), and elsewhere hidden pairs are
+cleared once, after the exponential.
 
 A row's answer is a function of what the row sees, to the last bit: whether a row keeps a maximum is decided by the keys
 that it sees, tiles begin at fixed multiples, and products are cut in `pieces`, which are summed in the order of the
@@ -24,7 +24,7 @@ import numpy as np
 from qkv_server.core import pieces, products
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row, fill_empty_rows
-from qkv_server.core.exponential import fastest
+from qkv_server.core.hiding import clear_hidden, hide
 from qkv_server.core.positions import valid_keys
 from qkv_server.core.problem import Array, EmptyRow, Path, Quantity, Scoring, Visibility
 from qkv_server.core.running_maximum import RunningMaximum, finite_shift
@@ -37,7 +37,7 @@ from qkv_server.core.work import Work
 
 Kept = list[tuple[Tile, Array]]  # tiles, and an array (n, G·r, W) for each
 
-HEADROOM = 40.0  # units of the base, by which maxima are overstated where sums overflow
+HEADROOM = 40.0  # by which maxima are overstated where sums overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +74,17 @@ class Blocks:
         rows = (d.batch, d.kv_heads, d.groups, d.queries)
         self._plan = plan
         self.sight = Sight(visibility, d)
-        self.exponential = fastest(d.compute)
         self._visibility, self._scale = visibility, scoring.scale
         self._empty_row = empty_row(visibility, scoring)
         self._query, self._key = query.reshape(*rows, d.head_size), key
-        self.scores_of = TileScores(self._query, key, scoring, d, self.sight, self.exponential)
+        self.scores_of = TileScores(self._query, key, scoring, d, self.sight)
         self.sinks: Array | None = None  # (Hkv, G)
         if scoring.sinks is not None:
-            per_group = scoring.sinks.astype(d.compute).reshape(d.kv_heads, d.groups)
-            self.sinks = per_group * d.compute.type(self.exponential.units)
+            self.sinks = scoring.sinks.astype(d.compute).reshape(d.kv_heads, d.groups)
         self._value = value
         self._safe_rows = None  # where reading keys and values takes longer than keeping maxima
         if plan.path is not Path.DECODE:
-            sinks = None if self.sinks is None else self.exponential.natural(self.sinks)
-            self._safe_rows = SafeRows(self._query, key, value, sinks, self.scores_of, self.sight, plan.keys)
+            self._safe_rows = SafeRows(self._query, key, value, self.sinks, self.scores_of, self.sight, plan.keys)
         self.every_row_safe = self._safe_rows is not None and self._safe_rows.all
 
         parts = self._parts = max(-(-d.all_keys // plan.split), 1) if plan.split else 1
@@ -129,8 +126,7 @@ class Blocks:
             for block in self._blocks():
                 self._fill_empty_rows(block)
         if self._log_sum_exp is not None:
-            maximum = self.exponential.natural(finite_shift(self._maxima[0]))
-            self._log_sum_exp[...] = np.log(self._totals[0]) + maximum
+            self._log_sum_exp[...] = np.log(self._totals[0]) + finite_shift(self._maxima[0])
 
         def joined(array: Array | None) -> Array | None:
             return None if array is None else array.reshape(d.batch, d.heads, *array.shape[3:])
@@ -186,7 +182,7 @@ class Blocks:
 
         `headroom` (n, R) is as `RunningMaximum` has it.
         """
-        d, exponential = self._dimensions, self.exponential
+        d = self._dimensions
         value, wild = finite_and_wild or (self._value, None)
         scaled = self.scores_of.scaled(block)
         n, rows, _ = scaled.high.shape
@@ -201,23 +197,26 @@ class Blocks:
         for place, tile in enumerate(self.sight.tiles(block, self._plan.keys, self._keys_of(part))):
             self._cancellation.check()
             out = tile_scratch("scores" if kept is None else f"scores {place}", scaled, tile)
-            _, low = self.scores_of.masked(scaled, block, tile, out)
-            scores = out[..., : tile.width]
+            _, low = self.scores_of.biased(scaled, block, tile, out)
+            scores, pairs = out[..., : tile.width], per_group(out, d.groups, tile)
+            if running is not None or self._masked_scores is not None:
+                hide(pairs, tile.visible)
             if self._masked_scores is not None:
-                rounded = per_group(products.Scores(out, low).rounded(), d.groups, tile)
-                self._masked_scores[block.at][..., tile.keys] = exponential.natural(rounded)
+                rounded = products.Scores(out, low).rounded()
+                self._masked_scores[block.at][..., tile.keys] = per_group(rounded, d.groups, tile)
             if running is not None:
                 running.shift(scores, total, *sums)
             if low is not None:
                 scores += low[..., : tile.width]
-            exponential.function(scores, out=scores)
+            np.exp(scores, out=scores)
+            clear_hidden(pairs, tile.visible)
             if tile.width < out.shape[-1]:
                 out[..., tile.width :] = 0
             pieces.add_totals(total, out, tile.cut)
             pieces.add_sums(weighted, out, keys_of(value, block, tile), tile.cut)
             if wild is not None:
                 part_of_wild = wild[block.row, block.kv_heads][:, tile.keys]
-                _add_wild(wild_sum.reshape(*per_row, -1), per_group(out, d.groups, tile), part_of_wild, tile)
+                _add_wild(wild_sum.reshape(*per_row, -1), pairs, part_of_wild, tile)
             if kept is not None:
                 kept.append((tile, out))
         return _Sums(total, None if running is None else running.maximum, weighted, None if wild is None else wild_sum)
@@ -243,11 +242,11 @@ class Blocks:
         running = None
         if not self.every_row_safe:
             safe = None if self._safe_rows is None else self._safe_rows.of(block).reshape(rows)
-            running = RunningMaximum(safe, sinks, headroom, self.exponential, begun=self.sinks is not None)
+            running = RunningMaximum(safe, sinks, headroom, begun=self.sinks is not None)
         if self.sinks is None:
             return running, total
         shift = 0 if running is None else finite_shift(running.maximum).astype(sinks.dtype)
-        return running, self.exponential.function(sinks - shift)
+        return running, np.exp(sinks - shift)
 
     @property
     def output(self) -> Array:
@@ -265,7 +264,7 @@ class Blocks:
     def sink_weights(self) -> Array:
         """How much of each row (B, Hkv, G, L) its sink takes, when every task has run."""
         assert self.sinks is not None  # noqa: S101 - asked only when there are some
-        exponentials = self.exponential.function(self.sinks[:, :, None] - finite_shift(self._maxima[0]))
+        exponentials = np.exp(self.sinks[:, :, None] - finite_shift(self._maxima[0]))
         weights: Array = exponentials / np.where(self._totals[0] == 0, np.inf, self._totals[0])
         return weights
 
@@ -292,14 +291,13 @@ class Blocks:
         scaled = self.scores_of.scaled(block)
         for tile in self.sight.tiles(block, self._plan.keys, self.sight.every_key()):
             self._cancellation.check()
-            high, low = self.scores_of.masked(scaled, block, tile, tile_scratch("scores", scaled, tile))
+            high, low = self.scores_of.biased(scaled, block, tile, tile_scratch("scores", scaled, tile))
             scores = per_group(high, self._dimensions.groups, tile)
             scores -= maximum
             if low is not None:
                 scores += per_group(low, self._dimensions.groups, tile)
-            normalised = self.exponential.function(scores) / total
-            if tile.visible is not None:
-                np.copyto(normalised, 0, where=~tile.visible)
+            normalised = np.exp(scores) / total
+            clear_hidden(normalised, tile.visible)
             weights[block.at][..., tile.keys] = normalised
 
     def _score_every_pair(self, block: Block) -> None:
@@ -320,7 +318,7 @@ class Blocks:
     def _merge(self) -> None:
         """Merge the parts of every row into the first, in the order of the keys, and divide by the total."""
         top = self._maxima.max(axis=0)
-        ratios = self.exponential.function(self._maxima - finite_shift(top))
+        ratios = np.exp(self._maxima - finite_shift(top))
         total, summed = np.zeros_like(self._totals[0]), np.zeros_like(self._sums[0])
         for part in range(self._parts):
             total += ratios[part] * self._totals[part]

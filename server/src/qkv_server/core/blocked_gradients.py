@@ -16,6 +16,7 @@ from qkv_server.core import pieces
 from qkv_server.core.blocked import Blocks, Kept, Plan
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.empty_rows import empty_row
+from qkv_server.core.hiding import clear_hidden
 from qkv_server.core.positions import valid_keys
 from qkv_server.core.precision import is_floating
 from qkv_server.core.problem import Array, EmptyRow, Scoring, Visibility
@@ -178,9 +179,8 @@ class BlockedGradients:
             pieces.scores(d_output, keys_of(self._value, block, tile), tile.cut, d_masked)
             d_masked -= mean
             d_masked *= weights
-            if tile.visible is not None:
-                np.copyto(per_group(d_masked, groups, tile), 0, where=~tile.visible)
-                np.copyto(per_group(weights, groups, tile), 0, where=~tile.visible)
+            for of_pairs in (d_masked, weights):
+                clear_hidden(per_group(of_pairs, groups, tile), tile.visible)
             yield tile, weights, d_masked, slope
 
     def _exponentials(self, block: Block, maximum: Array) -> Iterator[tuple[Tile, Array, Array | None]]:
@@ -190,12 +190,12 @@ class BlockedGradients:
         for tile in forward.sight.tiles(block, self._plan.keys, forward.sight.every_key()):
             out = tile_scratch("scores", scaled, tile)
             slope = tile_scratch("slope", scaled, tile) if self._scoring.softcap else None
-            _, low = forward.scores_of.masked(scaled, block, tile, out, slope)
+            _, low = forward.scores_of.biased(scaled, block, tile, out, slope)
             if not forward.every_row_safe:
                 out -= maximum
             if low is not None:
                 out += low
-            forward.exponential.function(out, out=out)
+            np.exp(out, out=out)
             out[..., tile.width :] = 0
             yield tile, out, slope
 

@@ -45,12 +45,15 @@ class Scores(NamedTuple):
 
 
 def factors(query: Array, scale: float | None, out: Array | None = None) -> Factors:
-    """The query rows (…, L, D) times the scale; None is 1/√D."""
+    """The query rows (…, L, D) times the scale, in C order whatever theirs is; None is 1/√D.
+
+    A BLAS has other kernels for other orders, and the bits of products would depend on how rows came to lie.
+    """
     factor, rest = (scale, 0.0) if scale is not None else _inverse_root(query.shape[-1])
     if query.dtype != FLOAT64:
-        return Factors(np.multiply(query, query.dtype.type(factor), out=out), None, None)
+        return Factors(np.multiply(query, query.dtype.type(factor), out=out, order="C"), None, None)
     mantissa, exponent = math.frexp(factor)
-    rows, powers, _ = _brought_near(query, exponent)
+    rows, powers, _ = _brought_near(np.ascontiguousarray(query), exponent)
     product = rows * mantissa
     error = _error_of(product, rows, mantissa) + rows * math.ldexp(rest, -exponent)
     high = _leading_bits(product, _exponents(product))

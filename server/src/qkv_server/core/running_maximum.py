@@ -1,16 +1,15 @@
 """The running maximum of a softmax that is computed tile by tile.
 
 "Online normalizer calculation for softmax" (Milakov and Gimelshein, 2018), raised lazily: exponentials may be as large
-as base^GROWTH, so that most tiles cost no rescaling.
+as e^GROWTH, so that most tiles cost no rescaling.
 """
 
 import numpy as np
 
-from qkv_server.core.exponential import Exponential
 from qkv_server.core.positions import BoolArray
 from qkv_server.core.problem import Array
 
-GROWTH = 8.0  # units of the base: a maximum is raised only when it grew by more
+GROWTH = 8.0  # a maximum is raised only when it grew by more
 
 
 class RunningMaximum:
@@ -21,7 +20,6 @@ class RunningMaximum:
         safe: BoolArray | None,
         first: Array,
         headroom: Array | None,
-        exponential: Exponential,
         *,
         begun: bool,
     ) -> None:
@@ -36,7 +34,7 @@ class RunningMaximum:
             self.maximum = np.where(safe, 0, self.maximum)
             self._limit = np.where(safe, np.inf, self._limit)
         self._shift: Array | None = None  # what maxima that were not raised yet subtract
-        self._exponential, self._begun = exponential, begun
+        self._begun = begun
 
     def shift(self, scores: Array, total: Array, *sums: Array) -> None:
         """Subtract the maximum from scores (n, R, w), raised first where they exceed it by much, the sums with it.
@@ -54,7 +52,7 @@ class RunningMaximum:
         elif self._shift is None:
             self._shift = finite_shift(self.maximum)
         if count and self._begun:
-            ratio = self._exponential.function(before - self.maximum)
+            ratio = np.exp(before - self.maximum)
             ratio = np.where(raised, ratio, 1).astype(total.dtype, copy=False)
             total *= ratio
             for summed in sums:

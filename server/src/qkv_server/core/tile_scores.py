@@ -1,4 +1,4 @@
-"""The scores of a block of queries with a tile of keys: scaled, capped, with every bias, −inf where hidden."""
+"""The scores of a block of queries with a tile of keys: scaled, capped, with every bias."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from qkv_server.core import products
 from qkv_server.core.dimensions import Dimensions
-from qkv_server.core.exponential import Exponential
 from qkv_server.core.problem import Array, Scoring
 from qkv_server.core.products import Factors, Scores
 from qkv_server.core.relative_bias import DistanceBias
@@ -26,7 +25,7 @@ def keys_of(array: Array, block: Block, tile: Tile) -> Array:
 
 
 class TileScores:
-    """Scores in units of an exponential's base, tile by tile, of query (B, Hkv, G, L, D) and key (B, Hkv, T, D)."""
+    """Scores, tile by tile, of query (B, Hkv, G, L, D) and key (B, Hkv, T, D)."""
 
     def __init__(
         self,
@@ -35,19 +34,14 @@ class TileScores:
         scoring: Scoring,
         dimensions: Dimensions,
         sight: Sight,
-        exponential: Exponential,
     ) -> None:
         self._query, self._key = query, key
         self._dimensions = dimensions
         self._sight = sight
-        self._units = dimensions.compute.type(exponential.units)
         self.softcap = dimensions.compute.type(scoring.softcap)
         scale = 1 / math.sqrt(dimensions.head_size) if scoring.scale is None else scoring.scale
         self.scale = dimensions.compute.type(scale)
-        if self.softcap:
-            self._factor: float | None = scale / scoring.softcap
-        else:
-            self._factor = scoring.scale if exponential.units == 1 else scale * exponential.units
+        self._factor = scale / scoring.softcap if self.softcap else scoring.scale
         self.distance_bias = DistanceBias(scoring, dimensions)
 
     def scaled(self, block: Block) -> Factors:
@@ -66,19 +60,19 @@ class TileScores:
             np.tanh(scores.rounded(), out=scores.high)
             if slope is not None:
                 np.subtract(1, scores.high * scores.high, out=slope)
-            np.multiply(scores.high, self.softcap * self._units, out=scores.high)
+            np.multiply(scores.high, self.softcap, out=scores.high)
             if scores.low is not None:
                 scores.low[...] = 0
         return scores
 
-    def masked(self, scaled: Factors, block: Block, tile: Tile, out: Array, slope: Array | None = None) -> Scores:
-        """Scores (n, G·r, W) with every bias, −inf where hidden; what stands beyond the width of the tile is noise.
+    def biased(self, scaled: Factors, block: Block, tile: Tile, out: Array, slope: Array | None = None) -> Scores:
+        """Scores (n, G·r, W) with every bias; hidden pairs, and what is beyond the width of the tile, are noise.
 
         `out` and `slope` are as for `capped`.
         """
         scores = self.capped(scaled, block, tile, out, slope)
         bias = self._sight.mask_bias(block, tile.keys)
-        if bias is None and tile.visible is None and not self.distance_bias:
+        if bias is None and not self.distance_bias:
             return scores
         high, low = scores
         groups = self._dimensions.groups
@@ -86,12 +80,7 @@ class TileScores:
         if self.distance_bias:
             products.add(inside, self._distance_bias(block, tile))
         if bias is not None:
-            products.add(inside, self._in_units(bias))
-        if tile.visible is not None:
-            hidden = ~tile.visible
-            np.copyto(inside.high, -np.inf, where=hidden)
-            if inside.low is not None:
-                np.copyto(inside.low, 0, where=hidden)
+            products.add(inside, bias)
         return scores
 
     def _distance_bias(self, block: Block, tile: Tile) -> Array:
@@ -103,15 +92,12 @@ class TileScores:
         if isinstance(tile.keys, slice) and tile.keys.stop <= given and (np.diff(position) == 1).all():
             # each row is the one before, a place further: all are windows of one row that is longer
             distances = np.arange(tile.keys.start - position[-1], tile.keys.stop - position[0])
-            longer = self._in_units(self.distance_bias.at(distances[None], block.row, heads))
+            longer = self.distance_bias.at(distances[None], block.row, heads)
             windows = np.lib.stride_tricks.sliding_window_view(longer, tile.width, axis=-1)[..., ::-1, :]
             return windows.reshape(-1, groups, *windows.shape[2:], copy=False)
         keys = as_keys(tile.keys)
-        bias = self._in_units(self.distance_bias.at((keys - position[:, None])[None], block.row, heads))
+        bias = self.distance_bias.at((keys - position[:, None])[None], block.row, heads)
         return np.where(keys < given, bias, 0).reshape(-1, groups, rows, tile.width)
-
-    def _in_units(self, natural: Array) -> Array:
-        return natural if self._units == 1 else natural * self._units
 
 
 def per_group(scores: Array, groups: int, tile: Tile) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from qkv_server.core.positions import BoolArray, IntArray, Standing, standing
 from qkv_server.core.precision import is_floating
 from qkv_server.core.problem import Array, Visibility
 from qkv_server.core.visibility import attends, four_axes, given_mask, is_limited, key_block_size, key_range, mask_bias
+
+NEAR = 2**15 - 1  # keys of a tile whose places fit in 16 bits
+MANY_PAIRS = 2**14  # of a tile, from which on shorter numbers save more than making them takes
 
 
 class Block(NamedTuple):
@@ -191,8 +194,11 @@ class Sight:
 
     def _in_range(self, block: Block, place: slice | IntArray, low: IntArray, high: IntArray) -> BoolArray | None:
         """Which keys lie in the range of each query, and the extra ones: (1, 1, queries, keys); None for all."""
-        keys = as_keys(place)
-        first, last, given = int(keys[0]), int(keys[-1]), self._dimensions.keys
+        keys, given = as_keys(place), self._dimensions.keys
+        first, last = int(keys[0]), int(keys[-1])
+        if len(keys) * len(high) >= MANY_PAIRS and last - first < NEAR:
+            keys, low, high = (_near(places, first, last) for places in (keys, low, high))
+            first, last, given = 0, last - first, given - first
         inside: BoolArray | None = keys < high[:, None] if high.min() <= last else None
         if low.max() > first:
             behind = low[:, None] <= keys
@@ -202,6 +208,11 @@ class Sight:
         if last >= given:
             inside |= (keys >= given) & self.valid(block)[:, None]
         return inside[None, None]
+
+
+def _near(places: IntArray, first: int, last: int) -> IntArray:
+    """Places from the first on, before it as −1, after the last as one: comparing short numbers is much faster."""
+    return cast("IntArray", np.minimum(np.maximum(places - first, -1), last - first + 1).astype(np.int16))
 
 
 def as_keys(place: slice | IntArray) -> IntArray:
