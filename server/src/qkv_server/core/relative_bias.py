@@ -8,7 +8,7 @@ import numpy.typing as npt
 from qkv_server.core.dimensions import Dimensions
 from qkv_server.core.positions import IntArray
 from qkv_server.core.precision import widened
-from qkv_server.core.problem import Array, Scoring
+from qkv_server.core.problem import Array, RelativeBias, Scoring
 
 DEFAULT_MAX_DISTANCE = 128
 MOST_BUCKETS = 1024
@@ -65,6 +65,14 @@ def bucket(distances: IntArray, buckets: int, bidirectional: bool, max_distance:
         starts = _bucket_starts(each, max_distance)
         return np.where(distances > 0, each, 0) + np.searchsorted(starts, np.abs(distances), side="right") - 1
     return np.searchsorted(_bucket_starts(buckets, max_distance), np.maximum(-distances, 0), side="right") - 1
+
+
+def bias_of_newest(bias: RelativeBias, keys: int) -> Array:
+    """What the query at the last of so many keys adds to its scores: (Hq, keys)."""
+    buckets = bucket(
+        np.arange(1 - keys, 1), len(bias.table), bias.bidirectional, bias.max_distance or DEFAULT_MAX_DISTANCE
+    )
+    return np.ascontiguousarray(bias.table[buckets].T)
 
 
 @lru_cache(maxsize=64)
