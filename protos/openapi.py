@@ -78,6 +78,12 @@ EXAMPLES = {
     "/qkv.v1.AttentionService/Attend": {"query": X, "outputs": ["QUANTITY_SCORES", "QUANTITY_WEIGHTS"]},
     "/qkv.v1.AttentionService/Merge": {"parts": [{"output": ROW, "logSumExp": ONE}, {"output": ROW, "logSumExp": ONE}]},
     "/qkv.v1.AttentionService/Differentiate": {"attention": {"query": X}, "dOutput": X},
+    "/qkv.v1.ModelService/ListModels": {},
+    "/qkv.v1.ModelService/GetModel": {"model": "minilm"},
+    "/qkv.v1.ModelService/Tokenize": {"model": "minilm", "texts": ["I love bears"]},
+    "/qkv.v1.ModelService/Detokenize": {"model": "minilm", "texts": [{"ids": [1045, 2293, 6468]}]},
+    "/qkv.v1.ModelService/Embed": {"model": "minilm", "texts": ["I love bears", "Bears are lovely"]},
+    "/qkv.v1.ModelService/Encode": {"model": "minilm", "text": "I love bears", "attentions": [0], "heads": [3]},
 }
 
 
@@ -101,8 +107,10 @@ def description(files: Sequence[FileDescriptorProto]) -> Schema:
         "info": {
             "title": "qkv: attention as a service",
             "version": files[0].package.rpartition(".")[2],
-            "description": "What is softmax(Q·Kᵀ·scale)·V? Send a POST with `content-type: application/json`. Fields "
-            "may be left out where a default is named; a field that there is not is refused.",
+            "description": "What is softmax(Q·Kᵀ·scale)·V, and what do whole models make of it? Send a POST with "
+            "`content-type: application/json`. Fields may be left out where a default is named; a field that there is "
+            "not is refused. Answers in pieces (Generate, Summarize, Translate) are framed as the Connect protocol "
+            "says, which OpenAPI cannot: see connectrpc.com.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": list(tags(files)),
