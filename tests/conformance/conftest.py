@@ -19,6 +19,7 @@ class Suite:
 SUITES = {
     "test_onnx_attention.py": Suite("onnx-attention"),
     "test_onnx_rotary.py": Suite("onnx-rotary"),
+    "test_onnx_normalization.py": Suite("onnx-normalization"),
     "test_torch_multi_head.py": Suite("torch-mha"),
     "test_torch_gradients.py": Suite("torch-gradients"),
     "test_mpmath.py": Suite("float64-vs-mpmath", ", largest error {:.1e}"),

@@ -1,0 +1,46 @@
+"""How answers of an encoder-decoder begin and end, and what never comes in them, as the files of the model say."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from qkv_server.transformers.families.config import refusal, token
+from qkv_server.transformers.files import ModelFiles
+
+Array = npt.NDArray[np.float32]
+
+
+def prompt_ids(files: ModelFiles) -> tuple[int, ...]:
+    """What the decoder reads before it answers. Raises ModelFileError.
+
+    The first token of an answer may be forced; the decoder reads it at once.
+    """
+    start = token(files, "decoder_start_token_id")
+    if start is None:
+        raise refusal(files, "decoder_start_token_id", "the number of a token")
+    first = token(files, "forced_bos_token_id")
+    return (start,) if first is None else (start, first)
+
+
+def longest_answer(files: ModelFiles, prompt: Sequence[int], positions: int) -> int:
+    """The most tokens of an answer, its end included, of a decoder that reads so many: fewer where the files say so."""
+    room = positions - len(prompt)
+    new, whole = (files.generation.get(name, files.config.get(name)) for name in ("max_new_tokens", "max_length"))
+    if isinstance(new, int):
+        return min(room, new)
+    return min(room, whole - len(prompt)) if isinstance(whole, int) else room
+
+
+def without_suppressed(files: ModelFiles, bias: Array | None, vocabulary_size: int) -> Array | None:
+    """The bias (V,) of the output with −inf for tokens that never come: those of `bad_words_ids`.
+
+    What that says of several tokens in a row is not implemented.
+    """
+    banned = files.generation.get("bad_words_ids", files.config.get("bad_words_ids")) or []
+    never = [words[0] for words in banned if len(words) == 1]
+    if not never:
+        return bias
+    changed = np.zeros(vocabulary_size, np.float32) if bias is None else bias.copy()
+    changed[never] = -np.inf
+    return changed

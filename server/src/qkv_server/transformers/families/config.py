@@ -1,0 +1,61 @@
+"""What the config of a model says, checked: errors name the file, the field, and what was expected."""
+
+from qkv_server.transformers.activations import ACTIVATIONS, Activation
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.files import ModelFiles
+
+
+def count(files: ModelFiles, name: str, default: int | None = None) -> int:
+    """A whole number from 1; without a default it has to be there. Raises ModelFileError."""
+    value = files.config.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise refusal(files, name, "a whole number from 1")
+    return value
+
+
+def number(files: ModelFiles, name: str, default: float | None = None) -> float:
+    """A number; without a default it has to be there. Raises ModelFileError."""
+    value = files.config.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise refusal(files, name, "a number")
+    return float(value)
+
+
+def flag(files: ModelFiles, name: str, default: bool) -> bool:
+    """True or false. Raises ModelFileError."""
+    value = files.config.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise refusal(files, name, "true or false")
+    return value
+
+
+def token(files: ModelFiles, name: str) -> int | None:
+    """The number of a token, if there is one, as generation_config.json says, else config.json.
+
+    Raises ModelFileError.
+    """
+    value = files.generation.get(name, files.config.get(name))
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise refusal(files, name, "the number of a token")
+    return value
+
+
+def activation(files: ModelFiles, name: str, default: str | None = None) -> Activation:
+    """An activation function, by its name. Raises ModelFileError."""
+    value = files.config.get(name, default)
+    if value not in ACTIVATIONS:
+        raise refusal(files, name, f"one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[value]
+
+
+def refusal(files: ModelFiles, name: str, expected: str) -> ModelFileError:
+    """The error of a field that is missing, or says what cannot be."""
+    if name not in files.config:
+        return ModelFileError(files.path, f"config has no {name!r}, expected {expected}")
+    return ModelFileError(files.path, f"config has {name!r}: {files.config[name]!r}, expected {expected}")

@@ -1,0 +1,100 @@
+"""Folders as Hugging Face's libraries write them: config.json, tokenizer.json, safetensors, what chats look like."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.files import safetensors, sentence_transformers
+from qkv_server.transformers.files.json_file import read_object, read_object_if_there
+from qkv_server.transformers.files.model_files import ModelFiles
+from qkv_server.transformers.files.weights import StoredTensor, Weights
+from qkv_server.transformers.tokenizer import Tokenizer
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def is_one(path: Path) -> bool:
+    """Whether this is such a folder."""
+    return (path / "config.json").is_file() or (path / sentence_transformers.MODULES).is_file()
+
+
+def read(path: Path) -> ModelFiles:
+    """The files of such a folder. Raises ModelFileError."""
+    folder = sentence_transformers.transformer_folder(path)
+    of_tokenizer = read_object_if_there(folder / "tokenizer_config.json")
+    return ModelFiles(
+        path=path,
+        config=read_object(folder / "config.json"),
+        weights=Weights(folder, _tensors(folder)),
+        tokenizer=_tokenizer(folder, of_tokenizer),
+        generation=read_object_if_there(folder / "generation_config.json"),
+        sentence=sentence_transformers.read(path),
+        languages=_languages(of_tokenizer),
+    )
+
+
+def _tensors(folder: Path) -> dict[str, StoredTensor]:
+    if (folder / WEIGHTS).is_file():
+        return safetensors.read(folder / WEIGHTS)
+    if (folder / INDEX).is_file():
+        return _sharded(folder)
+    problem = f"has neither {WEIGHTS} nor {INDEX}"
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt*")):
+        problem += "; weights that are pickled are never read: save them as safetensors"
+    raise ModelFileError(folder, problem)
+
+
+def _sharded(folder: Path) -> dict[str, StoredTensor]:
+    """The tensors of the files that an index names."""
+    index = folder / INDEX
+    where = read_object(index).get("weight_map")
+    if not isinstance(where, dict) or not all(isinstance(file, str) for file in where.values()):
+        raise ModelFileError(index, "has no weight_map from tensors to files")
+    shards: dict[str, dict[str, StoredTensor]] = {}
+    for file in sorted(set(where.values())):
+        if Path(file).name != file:
+            raise ModelFileError(index, f"names {file!r}, expected a file of the same folder")
+        if not (folder / file).is_file():
+            raise ModelFileError(index, f"names {file!r}, which is missing")
+        shards[file] = safetensors.read(folder / file)
+    missing = [name for name, file in where.items() if name not in shards[file]]
+    if missing:
+        raise ModelFileError(folder / where[missing[0]], f"has no tensor {missing[0]!r}, which {INDEX} says it has")
+    return {name: shards[file][name] for name, file in where.items()}
+
+
+def _tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelFileError(folder, "has no tokenizer.json, the only form of tokenizers that is read here")
+    special = {**read_object_if_there(folder / "special_tokens_map.json"), **config}
+    return Tokenizer.from_file(path, _special_tokens(special), _chat_template(folder, config))
+
+
+def _special_tokens(said: Mapping[str, Any]) -> dict[str, str]:
+    """bos_token, eos_token and so on; each is a string, or an object with its content."""
+    tokens = {}
+    for role, token in said.items():
+        content = token.get("content") if isinstance(token, dict) else token
+        if role.endswith("_token") and isinstance(content, str):
+            tokens[role] = content
+    return tokens
+
+
+def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """The template of chats: of a file of its own, else of tokenizer_config.json, there one or several by name."""
+    alone = folder / "chat_template.jinja"
+    if alone.is_file():
+        return alone.read_text("utf-8")
+    template = read_object_if_there(folder / "chat_template.json").get("chat_template", config.get("chat_template"))
+    if isinstance(template, list):
+        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
+
+
+def _languages(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The pair that the tokenizer of a translation model is for."""
+    source, target = config.get("source_lang"), config.get("target_lang")
+    return ((source, target),) if isinstance(source, str) and isinstance(target, str) else ()

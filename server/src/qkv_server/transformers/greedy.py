@@ -1,0 +1,62 @@
+"""Greedy answers of an encoder-decoder to many sources at once, for whoever has them all at hand: translation in bulk.
+
+Sources of like length are encoded together and step together; an answer that has ended leaves its batch.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from qkv_server.core import Spread, one_after_another
+from qkv_server.transformers.encoder_decoder import EncoderDecoderModel, M
+from qkv_server.transformers.tokenizer import Tokenizer
+
+BATCH_SIZE = 32  # streams: with fewer, each product reads all weights for less; with more, threads share worse
+
+
+def translate(
+    model: EncoderDecoderModel[M], tokenizer: Tokenizer, texts: Sequence[str], spread: Spread = one_after_another
+) -> list[str]:
+    """The likeliest answer, token by token, to each text, which is one that the model reads at a time.
+
+    `spread` runs the batches. Raises TextError for what is no text, ValueError for one of too many tokens.
+    """
+    sources = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    return [tokenizer.decode(answer) for answer in greedy(model, sources, spread)]
+
+
+def greedy(
+    model: EncoderDecoderModel[M],
+    sources: Sequence[Sequence[int]],
+    spread: Spread = one_after_another,
+    batch_size: int = BATCH_SIZE,
+) -> list[list[int]]:
+    """The likeliest answer, token by token, to each source, its end left out. Raises ValueError as `start` does."""
+    answers: list[list[int]] = [[] for _ in sources]
+    by_length = sorted(range(len(sources)), key=lambda place: len(sources[place]), reverse=True)
+    batches = [by_length[begin : begin + batch_size] for begin in range(0, len(by_length), batch_size)]
+
+    def answer(batch: Sequence[int]) -> None:
+        for place, tokens in zip(batch, _batch(model, [sources[place] for place in batch]), strict=True):
+            answers[place] = tokens
+
+    spread([partial(answer, batch) for batch in batches])
+    return answers
+
+
+def _batch(model: EncoderDecoderModel[M], sources: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The answers of one batch."""
+    limits = [model.answer_tokens(len(source)) for source in sources]
+    streams = model.start_many(sources, [len(model.prompt_ids) + limit for limit in limits])
+    for token in model.prompt_ids[:-1]:
+        model.step(streams, [token] * len(streams))
+    answers: list[list[int]] = [[] for _ in sources]
+    going, last = list(range(len(sources))), [model.prompt_ids[-1]] * len(sources)
+    while going:
+        logits = model.step([streams[place] for place in going], last)
+        chosen = dict(zip(going, logits.argmax(axis=1).tolist(), strict=True))
+        going = [place for place in going if chosen[place] not in model.end_ids]
+        for place in going:
+            answers[place].append(chosen[place])
+        going = [place for place in going if len(answers[place]) < limits[place]]
+        last = [chosen[place] for place in going]
+    return answers

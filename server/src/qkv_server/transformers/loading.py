@@ -1,0 +1,43 @@
+"""From the files of a model to the model: which family builds which model_type."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qkv_server.transformers.decoder import DecoderModel
+from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.encoder_model import EncoderModel
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families import annalog, bart, bert, gpt2, llama, marian, t5
+from qkv_server.transformers.files import ModelFiles
+
+Model = EncoderModel | DecoderModel | EncoderDecoderModel[Any]
+
+FAMILIES: Mapping[str, Callable[[ModelFiles], Model]] = {
+    "annalog": annalog.build,
+    "bart": bart.build,
+    "bert": bert.build,
+    "camembert": bert.build,
+    "distilbert": bert.build,
+    "gpt2": gpt2.build,
+    "marian": marian.build,
+    "mt5": t5.build,
+    "roberta": bert.build,
+    "t5": t5.build,
+    "xlm-roberta": bert.build,
+    **dict.fromkeys(llama.VARIANTS, llama.build),
+}
+
+
+def load(files: ModelFiles) -> Model:
+    """The model that files describe. Raises ModelFileError for what is missing, wrong, or not known."""
+    kind = files.config.get("model_type")
+    build = FAMILIES.get(kind) if isinstance(kind, str) else None
+    if build is None:
+        raise ModelFileError(files.path, f"config has model_type {kind!r}, expected one of {', '.join(FAMILIES)}")
+    model = build(files)
+    known = model.description.vocabulary_size
+    if files.tokenizer.highest_id >= known:  # it would be read from beyond the embedding
+        raise ModelFileError(
+            files.path, f"its tokenizer has tokens up to {files.tokenizer.highest_id}, and its embedding {known} rows"
+        )
+    return model

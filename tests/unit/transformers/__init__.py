@@ -1,0 +1,1 @@
+"""Tests of whole transformers: their parts, families, files, and generation."""

@@ -1,0 +1,32 @@
+"""Asks an engine over the echo model, and waits for what it does."""
+
+import time
+from collections.abc import Callable
+
+from qkv_server.transformers.engine import Engine
+from qkv_server.transformers.generation import GenerationRequest
+
+from .echo_model import EchoStream, prompt
+from .receiver import SECONDS, Receiver
+
+
+def ask(engine: Engine[EchoStream], text: str, **options: object) -> Receiver:
+    """Ask for the echo of a text."""
+    receiver = Receiver()
+    engine.submit(GenerationRequest(prompt=prompt(text), **options), receiver)  # type: ignore[arg-type]
+    return receiver
+
+
+def echo(engine: Engine[EchoStream], text: str, **options: object) -> str:
+    """The echo of a text."""
+    receiver = ask(engine, text, **options)
+    receiver.finished()
+    return receiver.text
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)

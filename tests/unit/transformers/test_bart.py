@@ -1,0 +1,45 @@
+"""BART as its files describe it: how answers begin, and what its tables must be."""
+
+from dataclasses import replace
+
+import pytest
+
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families import bart
+from qkv_server.transformers.files import read_model
+
+from .changed_config import with_config
+from .tiny_models import FOLDER
+
+
+def test_a_forced_first_token_is_read_at_once() -> None:
+    """The decoder reads its start and the token that is forced behind it, and the answer follows; else the start."""
+    files = read_model(FOLDER / "bart")
+    assert bart.build(files).prompt_ids == (2, 0)
+    generation = {name: value for name, value in files.generation.items() if name != "forced_bos_token_id"}
+    assert bart.build(replace(files, generation=generation)).prompt_ids == (2,)
+
+
+def test_positions_bound_source_and_answer() -> None:
+    """It reads as many tokens as it has positions, on either side."""
+    model = bart.build(read_model(FOLDER / "bart"))
+    assert (model.source_tokens, model.context_tokens, model.answer_tokens(5)) == (64, 64, 62)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"max_position_embeddings": 60},
+            "tensor 'model.encoder.embed_positions.weight' has shape (66, 32), expected (62, 32)",
+        ),
+        ({"decoder_layers": 3}, "has no tensor 'model.decoder.layers.2.self_attn.q_proj.weight'"),
+        ({"encoder_ffn_dim": 41}, "tensor 'model.encoder.layers.0.fc1.weight' has shape (40, 32), expected (41, 32)"),
+        ({"vocab_size": -1}, "'vocab_size': -1, expected a whole number from 1"),
+    ],
+)
+def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> None:
+    """A config at odds with the tensors is refused, and the tensor is named."""
+    with pytest.raises(ModelFileError) as refusal:
+        bart.build(with_config(FOLDER / "bart", changed))
+    assert message in str(refusal.value)
