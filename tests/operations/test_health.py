@@ -14,7 +14,7 @@ import qkv
 
 from .conftest import GO_ON, UNDER_WAY, Held
 
-SERVICES = ("", "qkv.v1.AttentionService", "inference.GRPCInferenceService", "liveness")
+SERVICES = ("", "qkv.v1.AttentionService", "qkv.v1.ModelService", "inference.GRPCInferenceService", "liveness")
 DRAIN = ["--drain-seconds", "600"]  # much longer than a test, which ends the server itself
 
 
@@ -74,7 +74,7 @@ def test_a_drain_is_told_while_calls_are_still_answered(draining: ServerProcess)
         draining.terminate()
         assert [next(news).status for news in watches] == [HealthCheckResponse.NOT_SERVING] * 2
         *services, liveness = (check(health, service) for service in SERVICES)
-        assert services == [HealthCheckResponse.NOT_SERVING] * 3
+        assert services == [HealthCheckResponse.NOT_SERVING] * (len(SERVICES) - 1)
         assert liveness == HealthCheckResponse.SERVING
         assert client.health() is qkv.Health.NOT_SERVING
         assert client.attention([[1.0, 2.0]]).output.tolist() == [[1.0, 2.0]]

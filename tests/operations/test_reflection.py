@@ -15,6 +15,7 @@ def test_lists_the_services(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         assert set(ProtoReflectionDescriptorDatabase(channel).get_services()) == {
             "qkv.v1.AttentionService",
+            "qkv.v1.ModelService",
             "inference.GRPCInferenceService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",

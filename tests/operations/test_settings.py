@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from qkv_server import command
 from qkv_server.operations.settings import Settings, TLSFiles
-from qkv_server.service.limits import Limits
+from qkv_server.service.limits import Limits, ModelLimits
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,12 @@ SETTINGS = {
     "queue": Twins(["--queue", "0"], "0", {"queue": 0}),
     "max_message_bytes": Twins(["--max-message-bytes", "1000"], "1000", {"limits": Limits(message_bytes=1000)}),
     "max_working_bytes": Twins(["--max-working-bytes", "2000"], "2000", {"limits": Limits(working_bytes=2000)}),
+    "models": Twins(["--models", "."], ".", {"models": Path()}),
+    "max_model_bytes": Twins(["--max-model-bytes", "3000"], "3000", {"model_limits": ModelLimits(weight_bytes=3000)}),
+    "streams": Twins(["--streams", "3"], "3", {"model_limits": ModelLimits(streams=3)}),
+    "stream_queue": Twins(["--stream-queue", "0"], "0", {"model_limits": ModelLimits(stream_queue=0)}),
+    "max_answer_tokens": Twins(["--max-answer-tokens", "9"], "9", {"model_limits": ModelLimits(answer_tokens=9)}),
+    "max_cache_bytes": Twins(["--max-cache-bytes", "0"], "0", {"model_limits": ModelLimits(cache_bytes=0)}),
     "drain_seconds": Twins(["--drain-seconds", "2.5"], "2.5", {"drain_seconds": 2.5}),
     "grace_seconds": Twins(["--grace-seconds", "0"], "0", {"grace_seconds": 0.0}),
     "reflection": Twins(["--no-reflection"], "false", {"reflection": False}),
@@ -148,6 +154,12 @@ def test_log_level_flag_and_variable_are_the_same(started: dict[str, Any]) -> No
         ("--drain-seconds", "-1"),
         ("--grace-seconds", "-0.5"),
         ("--log-level", "loud"),
+        ("--models", "/nowhere"),
+        ("--max-model-bytes", "0"),
+        ("--streams", "0"),
+        ("--stream-queue", "-1"),
+        ("--max-answer-tokens", "0"),
+        ("--max-cache-bytes", "-1"),
         ("--tls-certificate", "/nowhere/certificate.pem"),
         ("--tls-key", "/nowhere/key.pem"),
         ("--tls-client-ca", "/nowhere/authorities.pem"),

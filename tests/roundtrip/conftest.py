@@ -5,7 +5,9 @@ from typing import Any
 
 import grpc
 import pytest
+from model_serving import Both
 from refusals import Attend, attend_of
+from serving import ServerProcess
 
 import qkv
 from qkv.v1 import attention_pb2_grpc
@@ -26,3 +28,9 @@ def attend(channel: grpc.Channel) -> Attend:
 def stub(channel: grpc.Channel) -> Any:
     make: Any = attention_pb2_grpc.AttentionServiceStub
     return make(channel)
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def ask(request: pytest.FixtureRequest, model_server: ServerProcess) -> Both:
+    """Asks the tiny models by one of the clients."""
+    return Both(model_server.address, awaited=request.param == "asyncio")

@@ -11,8 +11,11 @@ from roundtrip.malformed_options import rank_4
 from roundtrip.malformed_positions import SCALINGS, packed, positional, scaled
 from web.asking import ATTENTION, Web
 
-from qkv.v1 import attention_pb2
+from qkv.v1 import attention_pb2, models_pb2
 from qkv_server.service.calls import METHODS
+from qkv_server.service.models import model_methods
+from qkv_server.service.models.choosing import Models
+from qkv_server.transport import models
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +36,17 @@ def test_it_is_openapi(description: Any) -> None:
 
 
 def test_it_describes_every_method_and_field(description: Any) -> None:
-    """Every method, message, field and enum value of the contract is there, with its comment."""
-    assert set(description["paths"]) == {f"{ATTENTION}{name}" for name in METHODS}
-    file = attention_pb2.DESCRIPTOR
+    """Every method with one answer, every message, field and enum value of the contract is there, with its comment."""
+    of_models = {f"/{models.SERVICE}/{name}" for name in model_methods(Models(None)).unary}
+    assert set(description["paths"]) == {f"{ATTENTION}{name}" for name in METHODS} | of_models
     schemas = description["components"]["schemas"]
-    for message in file.message_types_by_name.values():
-        properties = schemas[message.full_name]["properties"]
-        assert set(properties) == {field.json_name for field in message.fields}
-        assert all(member["description"] for member in properties.values())
-    for enum in file.enum_types_by_name.values():
-        assert schemas[enum.full_name]["enum"] == [value.name for value in enum.values]
+    for file in (attention_pb2.DESCRIPTOR, models_pb2.DESCRIPTOR):
+        for message in file.message_types_by_name.values():
+            properties = schemas[message.full_name]["properties"]
+            assert set(properties) == {field.json_name for field in message.fields}
+            assert all(member["description"] for member in properties.values())
+        for enum in file.enum_types_by_name.values():
+            assert schemas[enum.full_name]["enum"] == [value.name for value in enum.values]
     assert "buf:lint" not in str(description)
 
 

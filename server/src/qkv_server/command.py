@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
+from qkv_server import command_models
 from qkv_server.operations.addresses import AddressError
 from qkv_server.operations.server import MissingExtraError, run
 from qkv_server.operations.settings import DEFAULT_ADDRESS, Settings, TLSFiles
-from qkv_server.service.limits import Limits
+from qkv_server.service.limits import Limits, ModelLimits
 
 DEFAULTS = Settings()
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -29,6 +30,9 @@ def _origins(_: click.Context, __: click.Parameter, origins: tuple[str, ...]) ->
 @click.version_option(package_name="qkv-server")
 def main() -> None:
     """qkv: attention as a service."""
+
+
+main.add_command(command_models.models)
 
 
 @main.command(context_settings={"auto_envvar_prefix": "QKV", "show_default": True})
@@ -81,6 +85,47 @@ def main() -> None:
     show_envvar=True,
     help="The most memory that computing one call may take.",
 )
+@click.option(
+    "--models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    show_envvar=True,
+    help="Folder of whole models to serve: each a folder, or a file. They come and go with what is there.",
+)
+@click.option(
+    "--max-model-bytes",
+    type=click.IntRange(1),
+    default=DEFAULTS.model_limits.weight_bytes,
+    show_envvar=True,
+    help="The most memory that the weights of all models may take.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(1),
+    default=DEFAULTS.model_limits.streams,
+    show_envvar=True,
+    help="Answers that a model works on at once.",
+)
+@click.option(
+    "--stream-queue",
+    type=click.IntRange(0),
+    default=DEFAULTS.model_limits.stream_queue,
+    show_envvar=True,
+    help="Answers that may wait for that, for each model; more are answered UNAVAILABLE with a time to try again.",
+)
+@click.option(
+    "--max-answer-tokens",
+    type=click.IntRange(1),
+    default=DEFAULTS.model_limits.answer_tokens,
+    show_envvar=True,
+    help="The most tokens of an answer.",
+)
+@click.option(
+    "--max-cache-bytes",
+    type=click.IntRange(0),
+    default=DEFAULTS.model_limits.cache_bytes,
+    show_envvar=True,
+    help="The most memory in which a model keeps what it has computed of earlier prompts, for later ones.",
+)
 @click.option("--tls-certificate", type=FILE, show_envvar=True, help="PEM certificate chain: serve TCP with TLS.")
 @click.option("--tls-key", type=FILE, show_envvar=True, help="PEM private key of the certificate.")
 @click.option(
@@ -121,6 +166,12 @@ def serve(
     queue: int,
     max_message_bytes: int,
     max_working_bytes: int,
+    models: Path | None,
+    max_model_bytes: int,
+    streams: int,
+    stream_queue: int,
+    max_answer_tokens: int,
+    max_cache_bytes: int,
     tls_certificate: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -129,7 +180,7 @@ def serve(
     reflection: bool,
     log_level: str,
 ) -> None:
-    """Serve attention over gRPC, and over HTTP if asked to, until SIGTERM."""
+    """Serve attention and models over gRPC, and over HTTP if asked to, until SIGTERM."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=log_level.upper())
     settings = Settings(
         addresses=addresses,
@@ -138,6 +189,14 @@ def serve(
         workers=workers,
         queue=queue,
         limits=Limits(max_message_bytes, max_working_bytes),
+        models=models,
+        model_limits=ModelLimits(
+            weight_bytes=max_model_bytes,
+            streams=streams,
+            stream_queue=stream_queue,
+            answer_tokens=max_answer_tokens,
+            cache_bytes=max_cache_bytes,
+        ),
         tls=_tls(tls_certificate, tls_key, tls_client_ca),
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,

@@ -81,14 +81,28 @@ def test_gradients_take_no_quantities() -> None:
         client.differentiate(X, X, outputs=["weights"])  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", ["attention", "multi_head_attention", "differentiate", "merge", "health"])
+AWAITED = (
+    *("attention", "multi_head_attention", "differentiate", "merge", "health"),
+    *("models", "model", "tokenize", "detokenize", "embed", "embed_result", "encode"),
+)
+STREAMED = ("generate", "chat", "summarize", "translate")
+
+
+@pytest.mark.parametrize("name", [*AWAITED, *STREAMED])
 def test_both_clients_have_the_same_methods(name: str) -> None:
-    """A method has the same name, arguments and documentation on both clients, and is a coroutine on one."""
+    """A method has the same name, arguments and documentation on both clients; one answer is awaited on one of them."""
     blocking, awaited = getattr(qkv.Client, name), getattr(qkv.AsyncClient, name)
     assert inspect.signature(blocking) == inspect.signature(awaited)
     assert blocking.__doc__ == awaited.__doc__
     assert blocking.__name__ == awaited.__name__ == name
-    assert asyncio.iscoroutinefunction(awaited) != asyncio.iscoroutinefunction(blocking)
+    assert not asyncio.iscoroutinefunction(blocking)
+    assert asyncio.iscoroutinefunction(awaited) == (name in AWAITED)
+
+
+def test_every_method_is_tested_here() -> None:
+    """No method of a client is left out of the test above."""
+    methods = {name for name in vars(qkv.Client) if not name.startswith("_")} - {"close"}
+    assert methods == {*AWAITED, *STREAMED}
 
 
 def test_importing_the_client_imports_no_more_than_it_needs() -> None:
@@ -239,7 +253,7 @@ def test_errors_are_a_tree() -> None:
     exported = {name for name in qkv.__all__ if name.endswith("Error")}
     assert all(issubclass(getattr(qkv, name), qkv.QkvError) for name in exported)
     of_calls = {name for name in exported if issubclass(getattr(qkv, name), qkv.CallError)}
-    assert exported - of_calls == {"QkvError", "MalformedOperandError"}
+    assert exported - of_calls == {"QkvError", "MalformedOperandError", "UnfinishedError"}
     assert issubclass(qkv.InvalidRequestError, ValueError)
     assert issubclass(qkv.MalformedOperandError, ValueError)
     assert issubclass(qkv.DeadlineExceededError, TimeoutError)

@@ -1,7 +1,7 @@
 """The standard health service: one entry for each service, readiness apart from liveness."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -24,6 +24,8 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self._services = (OVERALL, *services)
+        self._parts: Mapping[str, bool] = {}  # what comes and goes, and whether it is ready
+        self._lives: dict[str, int] = {}  # the entry of liveness, from when it serves on
         self._status: dict[str, int] = {}
         self._news = asyncio.Event()  # set at the next change, and replaced
         self._closed = False
@@ -31,16 +33,25 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def serving(self) -> None:
         """Say that every service takes calls."""
-        self._say((*self._services, LIVENESS), HealthCheckResponse.SERVING)
+        self._serves = True
+        self._lives = {LIVENESS: HealthCheckResponse.SERVING}
+        self._tell()
 
     def draining(self) -> None:
         """Say that no service takes new calls; the process still lives."""
-        self._say(self._services, HealthCheckResponse.NOT_SERVING)
+        self._serves = False
+        self._tell()
+
+    def parts(self, parts: Mapping[str, bool]) -> None:
+        """Say which further entries there are now, as for models, and which of them are ready."""
+        if parts != self._parts:
+            self._parts = parts
+            self._tell()
 
     def close(self) -> None:
         """Let the watchers go, once they have heard the last news."""
         self._closed = True
-        self._say((), HealthCheckResponse.NOT_SERVING)
+        self._tell()
 
     def of(self, service: str) -> int:
         """The health of one service now; raises UnknownServiceError for one that is not here."""
@@ -70,7 +81,11 @@ class Health(health_pb2_grpc.HealthServicer):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
             await news.wait()
 
-    def _say(self, services: tuple[str, ...], status: int) -> None:
-        self._status |= dict.fromkeys(services, status)
+    def _tell(self) -> None:
+        ready = {**dict.fromkeys(self._services, True), **self._parts}
+        self._status = {
+            name: HealthCheckResponse.SERVING if self._serves and is_ready else HealthCheckResponse.NOT_SERVING
+            for name, is_ready in ready.items()
+        } | self._lives
         self._news.set()
         self._news = asyncio.Event()

@@ -15,11 +15,14 @@ from threadpoolctl import threadpool_limits
 from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
 from qkv_server.operations.health import Health
+from qkv_server.operations.models import WatchedModels
 from qkv_server.operations.settings import Settings, TLSFiles
 from qkv_server.operations.tls import grpc_credentials, ssl_context
 from qkv_server.service.calls import Calls
+from qkv_server.service.models import ModelMethods, model_methods
+from qkv_server.service.models.choosing import Models
 from qkv_server.service.workers import Workers
-from qkv_server.transport import attention, oip
+from qkv_server.transport import attention, models, oip
 
 if TYPE_CHECKING:
     from qkv_server.operations.web import WebServer
@@ -45,6 +48,7 @@ class Server:
     _server: grpc.aio.Server
     _inference: oip.Inference
     _health: Health
+    _models: WatchedModels | None
     _workers: Workers
     _settings: Settings
 
@@ -56,7 +60,7 @@ class Server:
         """
         threadpool_limits(1, user_api="blas")  # workers are the parallelism: each computes on one thread
         workers = Workers(settings.workers, settings.queue)
-        health = Health((attention.SERVICE, oip.SERVICE))
+        health = Health((attention.SERVICE, models.SERVICE, oip.SERVICE))
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", settings.limits.message_bytes),
@@ -64,18 +68,21 @@ class Server:
                 ("grpc.so_reuseport", 0),  # a second server on one port is an error, not a coin toss
             ]
         )
+        addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
+        watched = _watch_models(settings, health)
         calls = Calls(workers, settings.limits)
         inference = oip.Inference(calls, health.of, oip.Models([oip.AttentionModel()]))
-        server.add_generic_rpc_handlers((attention.attention_handler(calls), inference.handler()))
+        of_models = model_methods(watched.models if watched is not None else Models(None))
+        handlers = (attention.attention_handler(calls), models.model_handler(calls, of_models), inference.handler())
+        server.add_generic_rpc_handlers(handlers)
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
-            names = (attention.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            names = (attention.SERVICE, models.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server, oip.DESCRIBED)
-        addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
-        web = await _start_web(calls, health, settings)
+        web = await _start_web(calls, of_models, health, settings)
         await server.start()
         health.serving()
-        return cls(addresses, web, server, inference, health, workers, settings)
+        return cls(addresses, web, server, inference, health, watched, workers, settings)
 
     @property
     def web_address(self) -> str | None:
@@ -95,6 +102,8 @@ class Server:
         if self._web is not None:
             stopping.append(self._web.stop(self._settings.grace_seconds))
         await asyncio.gather(*stopping)
+        if self._models is not None:
+            await self._models.close()
         return self._workers.close()
 
 
@@ -120,7 +129,16 @@ async def run(settings: Settings) -> None:
     os._exit(0)  # the interpreter would wait for their threads, far beyond the grace that was asked for
 
 
-async def _start_web(calls: Calls, health: Health, settings: Settings) -> "WebServer | None":
+def _watch_models(settings: Settings, health: Health) -> WatchedModels | None:
+    if settings.models is None:
+        return None
+    try:
+        return WatchedModels.open(settings.models, settings.model_limits, health)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("--models", "models", error.name) from error
+
+
+async def _start_web(calls: Calls, of_models: ModelMethods, health: Health, settings: Settings) -> "WebServer | None":
     if settings.web_address is None:
         return None
     try:
@@ -128,7 +146,7 @@ async def _start_web(calls: Calls, health: Health, settings: Settings) -> "WebSe
         from qkv_server.transport.web import web_application  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise MissingExtraError("--web-address", "web", error.name) from error
-    application = web_application(calls, health.of, settings.cors_origins)
+    application = web_application(calls, of_models, health.of, settings.cors_origins)
     tls = ssl_context(settings.tls) if settings.tls is not None else None
     return await WebServer.start(application, settings.web_address, tls)
 

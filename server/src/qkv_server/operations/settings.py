@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qkv_server.service.limits import Limits
+from qkv_server.service.limits import Limits, ModelLimits
 
 DEFAULT_ADDRESS = "localhost:50051"
 
@@ -33,6 +33,8 @@ class Settings:
     workers: int = field(default_factory=usable_cores)  # threads of arithmetic
     queue: int = 64  # calls that may wait for a worker
     limits: Limits = field(default_factory=Limits)
+    models: Path | None = None  # a folder of whole models; None: there are none
+    model_limits: ModelLimits = field(default_factory=ModelLimits)
     tls: TLSFiles | None = None  # for TCP addresses; unix sockets are guarded by the file system
     drain_seconds: float = 0.0  # between saying NOT_SERVING and refusing new calls
     grace_seconds: float = 30.0  # for the calls under way, after that

@@ -1,4 +1,4 @@
-"""Carries out the calls of AttentionService, whatever transport brought them.
+"""Carries out calls, whatever transport brought them: those with one answer, and those answered in pieces.
 
 Messages are parsed and serialized by the workers, not by the event loop, which large messages would keep from every
 other call. Tiny calls are answered by the loop at once: handing one over takes longer than it does.
@@ -7,7 +7,8 @@ other call. Tiny calls are answered by the loop at once: handing one over takes 
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,6 +28,7 @@ from qkv_server.service.differentiate import differentiate
 from qkv_server.service.errors import InternalError, OutOfMemoryError, ServiceError
 from qkv_server.service.limits import Limits
 from qkv_server.service.merge import merge
+from qkv_server.service.pieces import Pieces
 from qkv_server.service.workers import Prepared, Turn, Workers
 
 log = logging.getLogger(__name__)
@@ -37,11 +39,22 @@ SMALL = 2**14  # bytes of a request that the event loop reads
 
 
 class Method(NamedTuple):
-    """A method of the service: its messages, and what prepares a call of it."""
+    """A method: its messages, and what prepares a call of it."""
 
     request: type[Message]
     response: type[Message]
     prepare: Callable[[Received[Any], Limits, float], Prepared]
+
+
+class StreamMethod(NamedTuple):
+    """A method that is answered in pieces: its messages, and what begins to answer a call of it, in a worker.
+
+    `begin` raises ServiceError for a refusal, and returns when others make the pieces.
+    """
+
+    request: type[Message]
+    response: type[Message]
+    begin: Callable[[Received[Any], Limits, float, Pieces], None]
 
 
 METHODS = {
@@ -70,18 +83,38 @@ class Calls:
         def prepare() -> Prepared:
             return method.prepare(read(), self.limits, arrived)
 
-        try:
+        with _told():
             if size > SMALL:
                 return await self.workers.run(lambda turn: write(prepare().answer(turn)))
             prepared = prepare()
             if prepared.tiny:
                 return write(prepared.answer(Turn()))
             return await self.workers.run(lambda turn: write(prepared.answer(turn)))
-        except ServiceError:
-            raise
-        except MemoryError:
-            raise OutOfMemoryError from None
-        except Exception:
-            incident = uuid.uuid4().hex[:12]
-            log.exception("incident %s: a request failed unexpectedly", incident)
-            raise InternalError(incident) from None
+
+    async def stream(
+        self, method: StreamMethod, read: Callable[[], Received[Any]], write: Callable[[Draft[Any]], R]
+    ) -> AsyncGenerator[R, None]:
+        """What is written of each piece of the answer to a request, when it is read.
+
+        Raises ServiceError for whatever goes wrong, also after the first pieces. Closed or cancelled, it ends the work.
+        """
+        arrived = time.monotonic()
+        with _told(), closing(Pieces()) as pieces:
+            await self.workers.run(lambda _: method.begin(read(), self.limits, arrived, pieces))
+            async for piece in pieces:
+                yield write(piece)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Within it, whatever goes wrong is told as a ServiceError."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except MemoryError:
+        raise OutOfMemoryError from None
+    except Exception:
+        incident = uuid.uuid4().hex[:12]
+        log.exception("incident %s: a request failed unexpectedly", incident)
+        raise InternalError(incident) from None

@@ -46,14 +46,30 @@ class OutOfMemoryError(ServiceError):
         super().__init__("the server ran out of memory while computing the answer")
 
 
-class OverloadedError(ServiceError):
-    """The server is busy and its queue is full; `retry_seconds` is when to try again."""
+class BusyError(ServiceError):
+    """Base of the refusals of what can be answered later; `retry_seconds` is when to try again."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(f"{message}; try again in {retry_seconds:g} s")
+        self.retry_seconds = retry_seconds
+
+
+class OverloadedError(BusyError):
+    """The server is busy and its queue is full."""
 
     reason = "OVERLOADED"
 
     def __init__(self, queue: int, retry_seconds: float) -> None:
-        super().__init__(f"busy, and the queue of {queue} calls is full; try again in {retry_seconds:g} s")
-        self.retry_seconds = retry_seconds
+        super().__init__(f"busy, and the queue of {queue} calls is full", retry_seconds)
+
+
+class NoRoomError(BusyError):
+    """The model is not in memory, and those that are in use leave it no room."""
+
+    reason = "NO_ROOM"
+
+    def __init__(self, model: str, why: str, retry_seconds: float) -> None:
+        super().__init__(f"model {model!r} {why}", retry_seconds)
 
 
 class UnknownServiceError(ServiceError):
@@ -71,7 +87,53 @@ class UnknownModelError(ServiceError):
     reason = "UNKNOWN_MODEL"
 
     def __init__(self, model: str, known: Iterable[str]) -> None:
-        super().__init__(f"no model {model!r}, expected one of {', '.join(map(repr, known))}")
+        expected = ", ".join(map(repr, known))
+        super().__init__(
+            f"no model {model!r}, " + (f"expected one of {expected}" if expected else "there is none here")
+        )
+
+
+class NoModelError(ServiceError):
+    """No model was named, and no ready one of this server can do what was asked."""
+
+    reason = "UNKNOWN_MODEL"
+
+    def __init__(self, task: str | None) -> None:
+        super().__init__("this server has no ready model" + (f" that can {task}" if task is not None else ""))
+
+
+class ModelNotReadyError(ServiceError):
+    """The model is there and cannot be used: it is being loaded, or could not be."""
+
+    reason = "MODEL_NOT_READY"
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(f"model {model!r} is not ready: {why}", {"model": model})
+
+
+class NoSuchTaskError(ServiceError):
+    """The model is ready and was not made for what was asked."""
+
+    reason = "NO_SUCH_TASK"
+
+    def __init__(self, model: str, task: str, tasks: Iterable[str]) -> None:
+        can = ", ".join(tasks) or "nothing"
+        super().__init__(f"model {model!r} cannot {task}; it can {can}", {"model": model})
+
+
+class TooManyTokensError(ServiceError):
+    """More tokens than the model reads at a time, or than the server admits."""
+
+    reason = "TOO_MANY_TOKENS"
+
+
+class StoppingError(ServiceError):
+    """The server stops, and ends what it was working on."""
+
+    reason = "STOPPING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping")
 
 
 class InternalError(ServiceError):

@@ -23,12 +23,14 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 def attention_handler(calls: Calls) -> grpc.GenericRpcHandler:
     """The handler of the service, to be added to a server."""
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        name: grpc.unary_unary_rpc_method_handler(_served(method, calls)) for name, method in METHODS.items()
+        name: grpc.unary_unary_rpc_method_handler(served(method, calls)) for name, method in METHODS.items()
     }
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
-def _served(method: Method, calls: Calls) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def served(method: Method, calls: Calls) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    """What gRPC calls for a method with one answer."""
+
     async def serve(payload: bytes, context: Context) -> bytes:
         try:
             return await calls.answer(method, len(payload), partial(BINARY.read, payload, method.request), BINARY.write)

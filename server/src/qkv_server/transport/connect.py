@@ -6,7 +6,8 @@ on the event loop, where a large message keeps every other call waiting. Answers
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -57,7 +58,16 @@ class Payload:
 
 
 Answer: TypeAlias = Callable[[Payload], Awaitable[bytes]]  # raises ServiceError for a refusal
-Services: TypeAlias = Mapping[str, Mapping[str, Answer]]  # by the names of service and method
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A method that is answered in pieces, by a function that raises ServiceError for a refusal."""
+
+    answer: Callable[[Payload], AsyncGenerator[bytes, None]]
+
+
+Services: TypeAlias = Mapping[str, Mapping[str, Answer | Stream]]  # by the names of service and method
 
 
 class ConnectApplication(ConnectASGIApplication[Services]):
@@ -151,24 +161,45 @@ def _each_endpoint(services: Services) -> Iterator[tuple[str, Any]]:
                 input=Payload,
                 output=bytes,
                 idempotency_level=IdempotencyLevel.UNKNOWN,
-                stream_type=StreamType.UNARY,
+                stream_type=StreamType.SERVER_STREAM if isinstance(answer, Stream) else StreamType.UNARY,
             )
-            yield f"/{service}/{name}", Endpoint.unary(method, _served(answer))
+            path = f"/{service}/{name}"
+            if isinstance(answer, Stream):
+                yield path, Endpoint.server_stream(method, _streamed(answer))
+            else:
+                yield path, Endpoint.unary(method, _served(answer))
 
 
 def _served(answer: Answer) -> Callable[[Payload, RequestContext[Payload, bytes]], Awaitable[bytes]]:
     async def serve(payload: Payload, _: RequestContext[Payload, bytes]) -> bytes:
-        try:
+        with _told():
             return await answer(payload)
-        except ServiceError as error:
-            code, status = status_of(error)
-            raise ConnectError(Code[code.name], status.message, map(_detail, status.details)) from None
-        except asyncio.CancelledError as error:
-            if error.args != (STOPPING,):
-                raise
-            raise ConnectError(Code.UNAVAILABLE, STOPPING) from None
 
     return serve
+
+
+def _streamed(stream: Stream) -> Callable[[Payload, RequestContext[Payload, bytes]], AsyncIterator[bytes]]:
+    async def serve(payload: Payload, _: RequestContext[Payload, bytes]) -> AsyncIterator[bytes]:
+        with _told():
+            async with aclosing(stream.answer(payload)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    return serve
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Within it, a refusal and the end of the server are told as connectrpc tells errors."""
+    try:
+        yield
+    except ServiceError as error:
+        code, status = status_of(error)
+        raise ConnectError(Code[code.name], status.message, map(_detail, status.details)) from None
+    except asyncio.CancelledError as error:
+        if error.args != (STOPPING,):
+            raise
+        raise ConnectError(Code.UNAVAILABLE, STOPPING) from None
 
 
 def _detail(packed: Any) -> ErrorDetail:

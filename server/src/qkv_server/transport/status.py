@@ -12,12 +12,19 @@ from google.rpc.status_pb2 import Status
 
 from qkv import Violation
 from qkv_server.service.errors import (
+    BusyError,
     InternalError,
     InvalidRequestError,
+    ModelNotReadyError,
+    NoModelError,
+    NoRoomError,
+    NoSuchTaskError,
     OutOfMemoryError,
     OverloadedError,
     ServiceError,
+    StoppingError,
     TooLargeError,
+    TooManyTokensError,
     UnknownModelError,
     UnknownServiceError,
 )
@@ -34,8 +41,14 @@ CODES: dict[type[ServiceError], grpc.StatusCode] = {
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OutOfMemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OverloadedError: grpc.StatusCode.UNAVAILABLE,
+    NoRoomError: grpc.StatusCode.UNAVAILABLE,
     UnknownServiceError: grpc.StatusCode.NOT_FOUND,
     UnknownModelError: grpc.StatusCode.NOT_FOUND,
+    NoModelError: grpc.StatusCode.NOT_FOUND,
+    ModelNotReadyError: grpc.StatusCode.FAILED_PRECONDITION,
+    NoSuchTaskError: grpc.StatusCode.FAILED_PRECONDITION,
+    TooManyTokensError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StoppingError: grpc.StatusCode.UNAVAILABLE,
     InternalError: grpc.StatusCode.INTERNAL,
 }
 
@@ -46,7 +59,7 @@ def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, InvalidRequestError):
         details.append(_bad_request(error.violations))
-    if isinstance(error, OverloadedError):
+    if isinstance(error, BusyError):
         delay = Duration()
         delay.FromNanoseconds(int(error.retry_seconds * 1e9))
         details.append(RetryInfo(retry_delay=delay))

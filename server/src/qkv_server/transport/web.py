@@ -1,6 +1,6 @@
 """The services over HTTP, for browsers and curl; beside them health, and the description of it all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -15,10 +15,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from qkv.wire import Draft
-from qkv_server.service.calls import METHODS, Calls, Method
+from qkv_server.service.calls import METHODS, Calls, Method, StreamMethod
 from qkv_server.service.errors import TooLargeError
-from qkv_server.transport.attention import SERVICE
-from qkv_server.transport.connect import ConnectApplication, Payload, Services
+from qkv_server.service.models import ModelMethods
+from qkv_server.transport import attention, models
+from qkv_server.transport.connect import ConnectApplication, Payload, Services, Stream
 
 HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
 OVERALL = ""  # the name of the whole server among the services that health knows
@@ -32,10 +33,14 @@ POLICY = {
 Health = Callable[[str], int]  # the status of a service; raises ServiceError for one that is not here
 
 
-def web_application(calls: Calls, health: Health, cors_origins: Sequence[str]) -> Starlette:
+def web_application(calls: Calls, of_models: ModelMethods, health: Health, cors_origins: Sequence[str]) -> Starlette:
     """The ASGI application; browsers may call it from pages of the given origins, "*" for any."""
     services: Services = {
-        SERVICE: {name: partial(_answer, calls, method) for name, method in METHODS.items()},
+        attention.SERVICE: {name: partial(_answer, calls, method) for name, method in METHODS.items()},
+        models.SERVICE: {
+            **{name: partial(_answer, calls, method) for name, method in of_models.unary.items()},
+            **{name: Stream(partial(_stream, calls, method)) for name, method in of_models.streams.items()},
+        },
         HEALTH_SERVICE: {"Check": partial(_check, health)},
     }
     cors = Middleware(
@@ -58,6 +63,10 @@ def web_application(calls: Calls, health: Health, cors_origins: Sequence[str]) -
 
 async def _answer(calls: Calls, method: Method, payload: Payload) -> bytes:
     return await calls.answer(method, payload.size, partial(payload.read, method.request), payload.form.write)
+
+
+def _stream(calls: Calls, method: StreamMethod, payload: Payload) -> AsyncGenerator[bytes, None]:
+    return calls.stream(method, partial(payload.read, method.request), payload.form.write)
 
 
 async def _check(health: Health, payload: Payload) -> bytes:

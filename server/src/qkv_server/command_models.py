@@ -1,0 +1,134 @@
+"""The commands `qkv-server models …`: the folder of models, looked at and added to without a running server."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qkv_server.operations.server import MissingExtraError
+from qkv_server.packaged_models import PACKAGED, packaged_model
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.model_folder import scan
+
+if TYPE_CHECKING:
+    from qkv_server.transformers.files import ModelFiles, Progress
+
+FOLDER = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="models",
+    envvar="QKV_MODELS",
+    show_default=True,
+    show_envvar=True,
+    help="The folder of models.",
+)
+COLUMNS = ("name", "state", "architecture", "parameters", "size")
+
+
+@click.group()
+def models() -> None:
+    """The models that a server finds in a folder."""
+
+
+@models.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", help="What it is called; the name of the file or folder if not given.")
+@FOLDER
+def add(path: Path, name: str | None, folder: Path) -> None:
+    """Add the model at PATH, a folder or a .gguf file, by a link to it. A running server serves it within seconds."""
+    path = path.resolve()
+    _add(folder, name or path.name.removesuffix(".gguf"), path)
+
+
+@models.command("add-packaged")
+@FOLDER
+def add_packaged(folder: Path) -> None:
+    """Add the models that installed packages bring (server/models.txt)."""
+    for name in PACKAGED:
+        path = packaged_model(name)
+        if path is None:
+            click.echo(f"{name}: its package is not installed")
+        else:
+            _add(folder, name, path)
+
+
+@models.command("list")
+@FOLDER
+def list_models(folder: Path) -> None:
+    """List the models, each loaded for a moment: what they are, or why they cannot be used."""
+    try:
+        found = scan(folder)
+    except OSError as error:
+        raise click.ClickException(f"{folder}: {error.strerror}") from None
+    rows = [COLUMNS, *(_row(name, path) for name, path in sorted(found.items()))]
+    widths = [max(len(row[column]) for row in rows if len(row) == len(COLUMNS)) for column in range(len(COLUMNS))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
+
+
+def _row(name: str, path: Path) -> tuple[str, ...]:
+    try:
+        files = _loaded(name, path)
+    except ModelFileError as error:
+        return name, f"failed: {error}"
+    return (
+        name,
+        "ready",
+        str(files.config.get("model_type")),
+        _scaled(files.weights.parameters, ("", "k", "M", "B")),
+        _scaled(files.weights.nbytes, (" B", " kB", " MB", " GB")),
+    )
+
+
+def _loaded(name: str, path: Path) -> "ModelFiles":
+    """The files of a model that can be loaded. Raises ModelFileError."""
+    try:
+        from qkv_server.transformers.files import read_model  # noqa: PLC0415 - needs an extra
+        from qkv_server.transformers.loading import load  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(MissingExtraError("models", "models", error.name))) from error
+    files = read_model(path, _progress_of(name))
+    load(files)
+    return files
+
+
+def _scaled(number: float, units: Sequence[str]) -> str:
+    """135M, 22.7M, 1.24B: three digits are enough to know a model by."""
+    for unit in units[:-1]:
+        if number < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}{units[-1]}"
+
+
+def _add(folder: Path, name: str, path: Path) -> None:
+    """Load a model, so that none is added that cannot be, and link to it."""
+    if not re.fullmatch(r"[\w-][\w.-]*", name):
+        raise click.ClickException(f"{name!r} is no name: letters, digits, '.', '_' and '-', the first no '.'")
+    link = folder / name
+    if (link.is_symlink() or link.exists()) and link.resolve() != path.resolve():
+        raise click.ClickException(f"{link} is there already; remove it, or give another --name")
+    try:
+        files = _loaded(name, path)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(path)
+    except (ModelFileError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    parameters = _scaled(files.weights.parameters, ("", "k", "M", "B"))
+    click.echo(f"{name}: {files.config.get('model_type')}, {parameters} parameters")
+
+
+def _progress_of(name: str) -> "Progress":
+    """Says on standard error how far a conversion is; without a terminal, that there is one."""
+
+    def progress(done: float) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rconverting {name} {done:4.0%}", nl=done == 1, err=True)
+        elif done == 0:
+            click.echo(f"converting {name} …", err=True)
+
+    return progress

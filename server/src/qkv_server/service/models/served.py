@@ -1,0 +1,152 @@
+"""A model as the server has it: its files, the model, and the engine that drives it if it writes.
+
+Only this module of the service needs the packages that models need.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qkv_server.service.limits import ModelLimits
+from qkv_server.service.models.answering import Rewrite
+from qkv_server.service.models.described import Description, Task
+from qkv_server.transformers import instructions
+from qkv_server.transformers.decoder import DecoderModel
+from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.encoder_model import EncoderModel
+from qkv_server.transformers.engine import Engine, EngineSettings
+from qkv_server.transformers.files import ModelFiles, read_model
+from qkv_server.transformers.languages import Pair
+from qkv_server.transformers.loading import load
+from qkv_server.transformers.rewriting import rewrite
+from qkv_server.transformers.streams import DecoderStreams, EncoderDecoderStreams
+from qkv_server.transformers.tokenizer import Encoding
+from qkv_server.transformers.truncation import truncated
+
+Writer = DecoderModel | EncoderDecoderModel[Any]
+Model = EncoderModel | Writer
+
+WEIGHT_TYPE = np.dtype(np.float32)  # of all weights in memory
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ServedModel:
+    """A model in memory (a `repository.Loaded`). Which of its properties may be asked for, its tasks say."""
+
+    name: str
+    files: ModelFiles
+    model: Model
+    description: Description
+    _engine: Engine[Any] | None
+
+    @property
+    def nbytes(self) -> int:
+        """What its weights take in memory."""
+        return self.description.weight_bytes
+
+    @property
+    def encoder(self) -> EncoderModel:
+        """The model, of one that embeds."""
+        assert isinstance(self.model, EncoderModel)  # noqa: S101 - its tasks say so
+        return self.model
+
+    @property
+    def engine(self) -> Engine[Any]:
+        """What drives the model, of one that writes."""
+        assert self._engine is not None  # noqa: S101 - its tasks say so
+        return self._engine
+
+    def close(self) -> None:
+        """Nothing is left to end when nobody uses it: an engine has a thread only while it has requests."""
+
+    def cut(self, encoding: Encoding) -> Encoding:
+        """The tokens of a text, cut to what the encoder was made to read."""
+        return truncated(encoding, self.encoder.description.text_tokens)
+
+    def chat_tokens(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The tokens of a chat, up to where the answer begins. Raises TemplateError."""
+        return instructions.chat_tokens(self.files, messages)
+
+    def translation(self, pair: Pair) -> Rewrite:
+        """Translates texts from one language to another, of a model that translates."""
+        return partial(rewrite, self.engine, instructions.translation(self.files, self._writer, pair))
+
+    def summary(self) -> Rewrite:
+        """Summarizes texts, of a model that summarizes."""
+        return partial(rewrite, self.engine, instructions.summary(self.files, self._writer))
+
+    @property
+    def _writer(self) -> Writer:
+        """The model, of one that writes."""
+        assert not isinstance(self.model, EncoderModel)  # noqa: S101 - its tasks say so
+        return self.model
+
+
+def loader(limits: ModelLimits) -> Callable[[str, Path], ServedModel]:
+    """What makes a model of a name from its files, as a Repository wants it; it raises ModelFileError."""
+
+    def load_model(name: str, path: Path) -> ServedModel:
+        files = read_model(path)
+        model = load(files)
+        return ServedModel(name, files, model, _description(files, model), _engine(files, model, limits))
+
+    return load_model
+
+
+def _engine(files: ModelFiles, model: Model, limits: ModelLimits) -> Engine[Any] | None:
+    settings = EngineSettings(streams=limits.streams, queue=limits.stream_queue, most_tokens=limits.answer_tokens)
+    if isinstance(model, EncoderModel):
+        return None
+    if isinstance(model, DecoderModel):
+        return Engine(model, DecoderStreams(model, limits.cache_bytes), files.tokenizer, settings)
+    return Engine(model, EncoderDecoderStreams(model), files.tokenizer, settings)
+
+
+def _description(files: ModelFiles, model: Model) -> Description:
+    parameters = files.weights.parameters
+    return Description(
+        architecture=model.description.architecture,
+        tasks=_tasks(files, model),
+        parameters=parameters,
+        weight_bytes=parameters * WEIGHT_TYPE.itemsize,
+        weight_type=WEIGHT_TYPE,
+        hidden_size=model.description.hidden_size,
+        heads=model.description.heads,
+        vocabulary_size=model.description.vocabulary_size,
+        **_sizes(model),
+        languages=() if isinstance(model, EncoderModel) else instructions.language_pairs(files),
+        labels=model.description.labels if isinstance(model, EncoderModel) else (),
+    )
+
+
+def _sizes(model: Model) -> dict[str, int]:
+    """The sizes that each kind of model has of its own."""
+    if isinstance(model, EncoderModel):
+        return {"layers": model.description.layers, "context_tokens": model.description.text_tokens}
+    if isinstance(model, DecoderModel):
+        return {"layers": len(model.description.layers), "context_tokens": model.description.context_tokens}
+    return {
+        "layers": model.description.encoder_layers,
+        "decoder_layers": model.description.decoder_layers,
+        "context_tokens": model.description.source_tokens,
+    }
+
+
+def _tasks(files: ModelFiles, model: Model) -> frozenset[Task]:
+    """What a model can be asked for."""
+    if isinstance(model, EncoderModel):
+        return frozenset((Task.EMBED, Task.ENCODE))
+    rewriting = set()
+    if instructions.can_summarize(files, model):
+        rewriting.add(Task.SUMMARIZE)
+    if instructions.can_translate(files, model):
+        rewriting.add(Task.TRANSLATE)
+    if isinstance(model, DecoderModel):
+        chat = {Task.CHAT} if instructions.is_instructed(files) else set()
+        return frozenset({Task.GENERATE} | chat | rewriting)
+    # One that was made for a single thing is asked for that; the text that others take says what they shall do.
+    return frozenset(rewriting if len(rewriting) == 1 else {Task.GENERATE} | rewriting)

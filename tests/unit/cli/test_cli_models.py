@@ -1,0 +1,228 @@
+"""The subcommands that ask whole models: what they print is what the client gets."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from model_serving import FAILED, GO, WHY, Golden
+from PIL import Image
+from serving import SECONDS, ServerProcess
+
+import qkv
+
+from .conftest import Run, one_line
+
+
+@pytest.fixture
+def ask(run: Run, model_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `qkv` with arguments; its server is that of the tiny models."""
+    monkeypatch.setenv("QKV_TARGET", model_server.address)
+    return run
+
+
+def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a text on standard input, which is no terminal."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_lists_models(ask: Run, model_client: qkv.Client) -> None:
+    """Each model has a line with its state and what it can, or why it cannot."""
+    ran = ask("models")
+    assert (ran.status, ran.err) == (0, "")
+    header, *lines = ran.out.splitlines()
+    assert header.split() == ["name", "state", "architecture", "parameters", "memory", "context", "can"]
+    assert [line.split()[0] for line in lines] == [model.name for model in model_client.models()]
+    by_name = {line.split()[0]: line for line in lines}
+    assert re.fullmatch(r"bert +ready +bert +24\.2 k +97 kB +16 +embed, encode", by_name["bert"])
+    assert by_name[FAILED].split()[1] == "failed"
+    assert WHY in by_name[FAILED]
+    listed = json.loads(ask("models", "--json").out)
+    assert [each["name"] for each in listed] == list(by_name)
+    assert {each["weight_type"] for each in listed} == {"float32", None}
+
+
+def test_describes_a_model(ask: Run) -> None:
+    """One model is told fact by fact, in words or in JSON."""
+    lines = dict(line.split(maxsplit=1) for line in ask("models", "bert-labels").out.splitlines())
+    assert lines["labels"] == "O, B-BEAST, I-BEAST, B-PLACE, I-PLACE"
+    assert (lines["heads"], lines["weight_type"]) == ("4", "float32")
+    assert "reason" not in lines
+    assert json.loads(ask("models", "bert-labels", "--json").out)["heads"] == 4
+
+
+def test_a_server_without_models(run: Run) -> None:
+    """Without models there is a hint instead of an empty table."""
+    assert run("models").out == "The server has no models: start it with --models FOLDER.\n"
+
+
+def test_shows_tokens(ask: Run) -> None:
+    """Each token is a line with its number, its piece and where it comes from."""
+    (told, *_) = Golden("bert").said["tokenized"]
+    out = ask("tokens", told["text"], "--model", "bert").out
+    lines = [line.split() for line in out.splitlines() if line.startswith("  ")]
+    assert [(int(number), piece) for number, piece, *_ in lines] == list(zip(told["ids"], told["pieces"], strict=True))
+    assert lines[0][2:] == ["special"]
+    assert lines[1][2:] == ["0:1", "'I'"]
+
+
+def test_tokens_of_lines_in_json(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of standard input are texts, and each is an array of tokens on a line."""
+    type_in("bear\n\nI love\n", monkeypatch)
+    lines = ask("tokens", "--model", "bert", "--json", "--without-special-tokens").out.splitlines()
+    assert [[token["piece"] for token in json.loads(line)] for line in lines] == [["bear"], [], ["i", "love"]]
+
+
+def test_embeds_texts(ask: Run, model_client: qkv.Client) -> None:
+    """A few texts are shown with how alike they are; in JSON each vector is a line."""
+    texts = ["I love bears.", "The bear waits."]
+    vectors = model_client.embed(texts, model="bert")
+    ran = ask("embed", *texts, "--model", "bert")
+    assert ran.out.startswith("bert: float32 (2, 32)\n")
+    assert f"{float(vectors[0] @ vectors[1]):.3f}" in ran.out
+    lines = ask("embed", *texts, "--model", "bert", "--json").out.splitlines()
+    np.testing.assert_array_equal(np.array([json.loads(line) for line in lines], np.float32), vectors)
+
+
+def test_embeds_a_file_in_batches(ask: Run, model_client: qkv.Client, tmp_path: Path) -> None:
+    """The lines of a file, more than one call takes, are saved as one array; cut texts are counted."""
+    lines = [f"bear {number}" for number in range(600)] + ["bear " * 50]
+    file, saved = tmp_path / "lines.txt", tmp_path / "vectors.npy"
+    file.write_text("\n".join(lines), "utf-8")
+    options = ("--file", file, "--model", "bert", "--pooling", "cls", "--no-normalize")
+    ran = ask("embed", *options, "--save", saved)
+    assert ran.out == f"saved 601 vectors of 32 numbers to {saved}\n"
+    assert ran.err == "qkv: 1 of 601 texts were longer than the model reads, and cut\n"
+    expected = model_client.embed(lines, model="bert", pooling="cls", normalize=False)
+    np.testing.assert_allclose(np.load(saved), expected, atol=1e-5)
+    assert "texts[88] has 52 tokens" in one_line(ask("embed", *options, "--refuse-long-texts"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["generate", GO], {}),
+        (
+            ["generate", GO, "--temperature", "1.5", "--seed", "7", "--top-k", "20"],
+            {"temperature": 1.5, "seed": 7, "top_k": 20},
+        ),
+        (["generate", GO, "--stop", "e", "--stop", "a"], {"stop": ["e", "a"]}),
+    ],
+)
+def test_generates(arguments: Sequence[str], options: dict[str, Any], ask: Run, model_client: qkv.Client) -> None:
+    """The continuation is printed as it is, with a line break at its end; in JSON it comes with all that is told."""
+    result = model_client.generate(GO, model="llama", max_tokens=12, **options).read()
+    ran = ask(*arguments, "--model", "llama", "--max-tokens", "12")
+    assert (ran.status, ran.out, ran.err) == (0, f"{result.text}\n", "")
+    told = json.loads(ask(*arguments, "--model", "llama", "--max-tokens", "12", "--json").out)
+    assert (told["text"], told["finish_reason"], told["seed"]) == (result.text, result.finish_reason, result.seed)
+    assert told["usage"].keys() == asdict(result.usage).keys()
+    assert told["tokens"] == []
+
+
+def test_log_probabilities_in_json(ask: Run) -> None:
+    """Asked for, each token has its log-probability and those of the likeliest."""
+    ran = ask("generate", GO, "--model", "llama", "--max-tokens", "3", "--json", "--top-log-probabilities", "2")
+    tokens = json.loads(ran.out)["tokens"]
+    assert len(tokens) == 3
+    assert all(len(token["likeliest"]) == 2 and token["token"] in token["likeliest"] for token in tokens)
+
+
+def test_rewrites_standard_input(ask: Run, model_client: qkv.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a text, and for -, standard input is translated or summarized."""
+    translated = model_client.translate(GO, model="llama", source="en", target="de").read().text
+    summary = model_client.summarize(GO, model="llama", max_tokens=5).read().text
+    for dash in ((), ("-",)):
+        type_in(f"{GO}\n", monkeypatch)
+        assert ask("translate", *dash, "--model", "llama", "--from", "en", "--to", "de").out == f"{translated}\n"
+        type_in(f"{GO}\n", monkeypatch)
+        assert ask("summarize", *dash, "--model", "llama", "--max-tokens", "5").out == f"{summary}\n"
+
+
+def test_chats_once(ask: Run, model_client: qkv.Client) -> None:
+    """A message is answered, after what the model is told to be."""
+    messages: list[qkv.ChatMessage] = [{"role": "system", "content": "Be a bear."}, {"role": "user", "content": GO}]
+    answer = model_client.chat(messages, model="llama", max_tokens=8).read().text
+    ran = ask("chat", GO, "--system", "Be a bear.", "--model", "llama", "--max-tokens", "8")
+    assert ran.out == f"{answer}\n"
+
+
+def test_talks_on_a_terminal(model_server: ServerProcess, model_client: qkv.Client) -> None:
+    """On a terminal `qkv chat` takes message after message, each answer knowing those before, until the input ends."""
+    pty = pytest.importorskip("pty")
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "qkv.cli.main", "chat", "--model", "llama", "--max-tokens", "4"]
+    environment = {**os.environ, "QKV_TARGET": model_server.address, "TERM": "dumb"}
+    said = [GO, "Why?"]
+    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, text=True, env=environment) as talking:
+        os.write(controller, "".join(f"{line}\n" for line in ("", *said)).encode() + b"\x04")
+        out, _ = talking.communicate(timeout=SECONDS)
+    os.close(terminal)
+    os.close(controller)
+    messages: list[qkv.ChatMessage] = []
+    for line in said:
+        messages.append({"role": "user", "content": line})
+        answer = model_client.chat(messages, model="llama", max_tokens=4).read().text
+        assert answer in out
+        messages.append({"role": "assistant", "content": answer})
+    assert talking.returncode == 0
+
+
+def test_explains_the_attention_of_a_model(ask: Run, tmp_path: Path) -> None:
+    """Tokens and the attention map of one head are shown as a table of what transformers computes, and as a picture."""
+    golden = Golden("bert-labels")
+    text = golden.questions[0]["text"]
+    picture = tmp_path / "map.png"
+    ran = ask("explain", text, "--model", "bert-labels", "--layer", "1", "--head", "3", "--plot", picture)
+    assert (ran.status, ran.err) == (0, "")
+    pieces = golden.said["tokenized"][0]["pieces"]
+    rows = [line.split() for line in ran.out.splitlines() if re.fullmatch(r"  \S+(\s+[01]\.\d{3})+", line)]
+    assert [row[0] for row in rows] == pieces
+    weights = golden.array(0, "attentions")[1][3]
+    np.testing.assert_allclose([[float(cell) for cell in row[1:]] for row in rows], weights, atol=6e-4)
+    for piece, row in zip(pieces, weights, strict=True):
+        assert re.search(
+            rf"^  {re.escape(piece)} +{re.escape(pieces[row.argmax()])} \({row.max():.3f}\)$", ran.out, re.M
+        )
+    with Image.open(picture) as image:
+        assert image.size[0] > 500
+
+
+def test_a_long_sentence_is_drawn_larger(ask: Run, tmp_path: Path) -> None:
+    """The picture of many tokens is larger than that of a few."""
+    picture = tmp_path / "map.png"
+    assert ask("explain", f"{GO} " * 4, "--model", "bert-labels", "--plot", picture).status == 0
+    with Image.open(picture) as image:
+        assert image.size[0] > 1200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["models", "nope"], "NOT_FOUND no model 'nope'"),
+        (["tokens", "a"], "the request has no answer: model: needed, since several are ready"),
+        (["embed", "a", "--file", "x"], "--file: and TEXT are two sources of texts"),
+        (["embed", "a", "--model", "llama"], "FAILED_PRECONDITION model 'llama' cannot embed"),
+        (["embed", "a", "--model", "bert", "--save", "x.txt"], "--save: x.txt: expected a name ending in"),
+        (["generate", "a", "--model", FAILED], f"FAILED_PRECONDITION model '{FAILED}' is not ready"),
+        (["generate", "a", "--model", "llama", "--top-p", "2"], "sampling.top_p: is 2"),
+        (["chat", "a", "--model", "gpt2"], "FAILED_PRECONDITION model 'gpt2' cannot chat"),
+        (["translate", "a", "--model", "llama"], "target: needed, since llama is asked for any language"),
+        (["explain", "a", "--model", "bert", "--layer", "2"], "attentions[0]: is 2, expected from -1 to 1"),
+        (["explain", "a", "--layer", "0"], "--layer and --head: are those of a model, expected --model NAME, too"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments: Sequence[str], said: str, ask: Run) -> None:
+    """A refusal is one line on standard error, and the status says so."""
+    ran = ask(*arguments)
+    assert ran.status == 1
+    (line,) = ran.err.splitlines()
+    assert said in line
