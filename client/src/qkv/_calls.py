@@ -13,10 +13,23 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A unary method: its path, and the type of what comes back."""
+    """A method: its path, and the type of what comes back."""
 
     path: str
     response_type: type[Message]
+
+
+@dataclass(frozen=True, slots=True)
+class TextCall:
+    """A call ready to be sent that is answered with a text in pieces, whose messages are read by `_reading`.
+
+    Such an answer takes as long as it is, so that without a timeout of its own it has none.
+    """
+
+    method: Method
+    request: Draft[Message]
+    timeout: float | None = None  # None: no deadline
+    wait_for_ready: bool | None = None  # None: the client's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ Options = list[tuple[str, Any]]
 RETRIES = {
     "methodConfig": [
         {
-            "name": [{"service": "qkv.v1.AttentionService"}],
+            "name": [{"service": "qkv.v1.AttentionService"}, {"service": "qkv.v1.ModelService"}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",

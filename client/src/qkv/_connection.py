@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from qkv._calls import Call, Method
+from qkv._calls import Call, Method, TextCall
 from qkv._channel import TLS, Options, channel_options
 from qkv.wire import receive
 
@@ -12,9 +12,9 @@ class Connection:
     """A connection to a qkv server.
 
     `target` is host:port or unix:/path. `timeout` is the deadline of a call in seconds unless the call says its own
-    (None: no deadline). `wait_for_ready` lets calls wait for a server that is not up yet. `retries` repeats a call that
-    was answered UNAVAILABLE, as a server that is stopping or overloaded answers, up to three times. `options` are gRPC
-    channel arguments.
+    (None: no deadline); an answer that comes in pieces has none but its own. `wait_for_ready` lets calls wait for a
+    server that is not up yet. `retries` repeats a call that was answered UNAVAILABLE, as a server that is stopping or
+    overloaded answers, up to three times. `options` are gRPC channel arguments.
     """
 
     _transport: Any  # the module that makes channels: grpc or grpc.aio
@@ -41,13 +41,19 @@ class Connection:
 
     def _send(self, call: Call[Any]) -> Any:
         """Start a call: the response of a blocking channel, something to await of an asyncio one."""
+        timeout = self._timeout if call.timeout is None else call.timeout
+        return self._start(self._channel.unary_unary, call, timeout)
+
+    def _stream(self, call: TextCall) -> Any:
+        """Start a call whose answer comes in pieces: their iterator, an asynchronous one of an asyncio channel."""
+        return self._start(self._channel.unary_stream, call, call.timeout)
+
+    def _start(self, kind: Any, call: Call[Any] | TextCall, timeout: float | None) -> Any:
         method = call.method
         if method not in self._stubs:
-            self._stubs[method] = self._channel.unary_unary(
-                method.path, response_deserializer=partial(receive, kind=method.response_type)
-            )
+            self._stubs[method] = kind(method.path, response_deserializer=partial(receive, kind=method.response_type))
         return self._stubs[method](
             call.request.encode(),
-            timeout=self._timeout if call.timeout is None else call.timeout,
+            timeout=timeout,
             wait_for_ready=self._wait_for_ready if call.wait_for_ready is None else call.wait_for_ready,
         )

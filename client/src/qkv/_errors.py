@@ -54,6 +54,14 @@ class TooLargeError(CallError):
     """The request, or the answer it asks for, is larger than the server admits; trying again will not help."""
 
 
+class NotFoundError(CallError):
+    """What the call names, as a model, is not there."""
+
+
+class FailedPreconditionError(CallError):
+    """What the call names is there and cannot do what is asked: a model that is not ready, or has no such task."""
+
+
 class UnavailableError(CallError):
     """The server cannot be reached, is overloaded or is stopping. `retry_delay` is its advice in seconds, or None."""
 
@@ -66,6 +74,10 @@ class DeadlineExceededError(CallError, TimeoutError):
 
 class CancelledError(CallError):
     """The call was cancelled before it was answered, or its client is closed."""
+
+
+class UnfinishedError(QkvError):
+    """The result of an answer that comes in pieces was asked for before its end."""
 
 
 def client_closed() -> CancelledError:

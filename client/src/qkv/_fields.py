@@ -1,12 +1,14 @@
 """What Python people write put into the fields of messages; None leaves a field unset."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qkv.wire import Draft
+
+T = TypeVar("T")
 
 FLAGS = ("mask", "block_map")
 
@@ -56,6 +58,29 @@ def set_lists(message: Any, values: Mapping[str, Any], names: Iterable[str], pre
                 getattr(message, name).extend(np.asarray(given).ravel().tolist())
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{prefix}{name}: {error}") from None
+
+
+def set_fields(message: Any, values: Mapping[str, Any], prefix: str = "") -> None:
+    """Set fields that are a text, a number, a boolean, or several of them, each from the value of its name."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        try:
+            if message.DESCRIPTOR.fields_by_name[name].is_repeated:
+                getattr(message, name).extend(value)
+            else:
+                setattr(message, name, value)
+        except UnicodeEncodeError as error:  # half of a surrogate pair
+            raise ValueError(f"{prefix}{name}: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{prefix}{name}: {error}") from None
+
+
+def several(given: Sequence[T], name: str) -> Sequence[T]:
+    """What was given; raises TypeError for a single text, which is a sequence too, but of characters."""
+    if isinstance(given, str):
+        raise TypeError(f"{name}: is one text, expected a list")
+    return given
 
 
 def _set_operand(draft: Draft[Any], name: str, array: npt.NDArray[Any], prefix: str) -> None:

@@ -10,7 +10,9 @@ from qkv._errors import (
     CallError,
     CancelledError,
     DeadlineExceededError,
+    FailedPreconditionError,
     InvalidRequestError,
+    NotFoundError,
     TooLargeError,
     UnavailableError,
     Violation,
@@ -24,6 +26,8 @@ M = TypeVar("M", bound=Message)
 
 ERRORS: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: TooLargeError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,

@@ -92,6 +92,17 @@ def from_operand(operand: Operand, field: str, data: Buffer | None = None) -> Ar
     return array
 
 
+def from_tensor(tensor: Tensor, field: str, data: Buffer | None = None) -> Array:
+    """The array of a tensor: a read-only view of its bytes. Data that is given stands for its own.
+
+    Raises MalformedOperandError with every wrong field, its path begun by `field`.
+    """
+    violations, array = _decode_tensor(tensor, field, data)
+    if violations or array is None:
+        raise MalformedOperandError(violations)
+    return array
+
+
 def decode(operand: Operand, field: str, data: Buffer | None = None) -> tuple[tuple[Violation, ...], Array | None]:
     """Every wrong field of an operand, and its array. Data that is given stands for that of its tensor.
 

@@ -56,11 +56,15 @@ class Draft(Generic[M_co]):
 
     def put(self, name: str, array: codec.Array) -> None:
         """Set an operand to a tensor. A large array is read when the message is encoded, not before."""
-        tensor = getattr(self.message, name).tensor
+        self.part(name).put_tensor("tensor", array)
+
+    def put_tensor(self, name: str, array: codec.Array) -> None:
+        """Set a field that is a tensor, as `put` sets an operand."""
+        tensor = getattr(self.message, name)
         if self.apart is None or array.nbytes < LARGE:
             codec.fill_tensor(tensor, array)
         else:
-            self.apart[data_of(self.path + name)] = codec.describe(tensor, array)
+            self.apart[f"{self.path}{name}.data"] = codec.describe(tensor, array)
 
     def whole(self) -> M_co:
         """The message with all data in it."""

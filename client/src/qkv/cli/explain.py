@@ -1,7 +1,13 @@
 """Show self-attention step by step on a sentence, computed by the server.
 
 The default is the classic walk-through, "I love bears": the words as numbers, X; the scores X·Xᵀ; the attention
-weights, a softmax over axis 0; the new embeddings; then the same through a multi-head call.
+weights, a softmax over axis 0; the new embeddings; then the same through a multi-head call. With --model, the tokens of
+a real model instead, and their attention in one head.
+
+Examples:
+  qkv explain
+  qkv explain "The bear sat by the river because it was tired" --model minilm --layer 0 --head 3 --plot bear.png
+
 """
 
 import argparse
@@ -12,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from qkv import AttentionResult, Client
-from qkv.cli import plot
+from qkv.cli import model_attention, plot
 from qkv.cli.tables import table
 from qkv.cli.words import Array, embed
 
@@ -32,11 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='numbers for each word, {"word": [0.1, …]} (default: the classic)',
     )
     parser.add_argument("--heads", type=int, default=2, help="heads of the multi-head call (default: %(default)s)")
+    of_model = parser.add_argument_group("a real model")
+    of_model.add_argument("--model", metavar="NAME", help="show what this model of the server does")
+    of_model.add_argument("--layer", type=int, metavar="N", help="from 0, or −1 for the last (default: 0)")
+    of_model.add_argument("--head", type=int, metavar="N", help="from 0 (default: 0)")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw scores, weights and new embeddings as heat maps")
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the walk-through, each step with the numbers that the server computed."""
+    if options.model is not None:
+        return model_attention.run(client, options)
+    if (options.layer, options.head) != (None, None):
+        raise ValueError("--layer and --head: are those of a model, expected --model NAME, too")
     words, x, made_up = embed(options.sentence, options.embeddings)
     if options.heads < 1 or x.shape[1] % options.heads:
         raise ValueError(f"--heads: is {options.heads}, expected a divisor of {x.shape[1]}, the numbers of each word")

@@ -7,11 +7,23 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from qkv import TLS, CallError, Client, InvalidRequestError, QkvError
-from qkv.cli import attend, explain, health, vectors
+from qkv.cli import (
+    attend,
+    chat,
+    embed,
+    explain,
+    generate,
+    health,
+    models,
+    summarize,
+    tokens,
+    translate,
+    vectors,
+)
 
 FAILURE = 1
 INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
-SUBCOMMANDS = (attend, explain, health, vectors)
+SUBCOMMANDS = (attend, explain, health, vectors, models, tokens, embed, generate, chat, summarize, translate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +79,7 @@ def _add_connection(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=os.environ.get("QKV_TIMEOUT", "60"),
         metavar="SECONDS",
-        help="deadline of a call (default: %(default)s)",
+        help="deadline of a call, but for text that comes in pieces (default: %(default)s)",
     )
     group.add_argument(
         "--tls",

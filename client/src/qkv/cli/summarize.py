@@ -1,0 +1,27 @@
+"""Say in short what a text says. Long texts are summarized part by part.
+
+Examples:
+  qkv summarize < article.txt
+  qkv summarize --max-tokens 60 --model smollm2 < article.txt
+
+"""
+
+import argparse
+
+from qkv import Client
+from qkv.cli import answers, texts
+
+NAME = "summarize"
+HELP = "say in short what a text says"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    texts.add_text(parser, "text")
+    answers.add_arguments(parser)
+
+
+def run(client: Client, options: argparse.Namespace) -> int:
+    """Print the summary as it comes."""
+    answers.show(client.summarize(texts.text_of(options), **answers.options_of(options)), options)
+    return 0
