@@ -7,7 +7,7 @@ import onnx_cases
 import pytest
 from onnx.backend.test.case.test_case import TestCase
 
-from qkv_server.transformers.normalization import layer_norm, rms_norm
+from qkv_server.transformers.layers.normalization import layer_norm, rms_norm
 
 LAYER_CASES = onnx_cases.plain_cases("layernormalization", "test_layer_normalization")
 RMS_CASES = onnx_cases.plain_cases("rmsnormalization", "test_rms_normalization")

@@ -11,7 +11,7 @@ import click
 from qkv_server.operations.server import MissingExtraError
 from qkv_server.packaged_models import PACKAGED, packaged_model
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.model_folder import scan
+from qkv_server.transformers.repository.folder import scan
 
 if TYPE_CHECKING:
     from qkv_server.transformers.files import ModelFiles, Progress

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from qkv_server.transformers.engine import Engine
-from qkv_server.transformers.generation import GenerationRequest
+from qkv_server.transformers.generation.engine import Engine
+from qkv_server.transformers.generation.request import GenerationRequest
 
 from .echo_model import EchoStream, prompt
 from .receiver import SECONDS, Receiver

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qkv_server.transformers.engine import Engine, EngineSettings
-from qkv_server.transformers.streams import DecoderStreams
+from qkv_server.transformers.generation.engine import Engine, EngineSettings
+from qkv_server.transformers.generation.streams import DecoderStreams
 
 MARK, END = 0, 256
 VOCABULARY = 257

@@ -8,9 +8,9 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from qkv_server.core import spread_over
-from qkv_server.transformers.encoder_model import EncoderModel
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.encoder_model import EncoderModel
 
 LENGTHS = (1, 2, 3, 5, 5, 5, 16, 17, 31, 32, 32, 64, 100, 130, 256, 512)
 

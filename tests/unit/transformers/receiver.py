@@ -2,7 +2,7 @@
 
 import threading
 
-from qkv_server.transformers.generation import Event, Failed, Finished, Piece
+from qkv_server.transformers.generation.request import Event, Failed, Finished, Piece
 
 SECONDS = 60
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from qkv_server.transformers.activations import ACTIVATIONS, Array
+from qkv_server.transformers.layers.activations import ACTIVATIONS, Array
 
 POINTS = np.concatenate(
     (

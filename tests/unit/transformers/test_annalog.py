@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from packaged import packaged
 
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.files import read_model
-from qkv_server.transformers.greedy import translate
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.stacks.greedy import translate
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 ITEMS = json.loads((GOLDENS / "annalog.json").read_text())["items"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qkv_server.transformers.cache import KeyValueCache
+from qkv_server.transformers.layers.cache import KeyValueCache
 
 from .test_decoder import tiny
 from .tiny_models import questions

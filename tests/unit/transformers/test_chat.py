@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from packaged import packaged
 
-from qkv_server.transformers import chat
-from qkv_server.transformers.chat import render
 from qkv_server.transformers.errors import TemplateError
 from qkv_server.transformers.files import read_model
+from qkv_server.transformers.text import chat
+from qkv_server.transformers.text.chat import render
 
 TINY = Path(__file__).parents[2] / "goldens" / "tiny_models"
 CHATS = sorted(

@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from qkv_server.transformers.decoder import DecoderModel
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.decoder import DecoderModel
 
 from .tiny_models import FOLDER, questions
 

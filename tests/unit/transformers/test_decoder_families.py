@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from qkv_server.core import YarnScaling
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.description import RotaryDescription
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.description import RotaryDescription
 
 from .tiny_models import FOLDER, questions
 

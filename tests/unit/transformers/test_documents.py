@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkv_server.transformers.documents import DocumentPart, submit_document
-from qkv_server.transformers.engine import Load
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.documents import DocumentPart, submit_document
+from qkv_server.transformers.generation.engine import Load
+from qkv_server.transformers.generation.instructions import Instruction
+from qkv_server.transformers.generation.joining import JoinedAnswers
+from qkv_server.transformers.generation.request import (
     ClosedError,
     ContextOverflowError,
     Event,
@@ -18,9 +20,7 @@ from qkv_server.transformers.generation import (
     Piece,
     QueueFullError,
 )
-from qkv_server.transformers.instructions import Instruction
-from qkv_server.transformers.joining import JoinedAnswers
-from qkv_server.transformers.rewriting import rewrite
+from qkv_server.transformers.generation.rewriting import rewrite
 
 from .echo_model import EchoModel, engine_of, prompt
 from .receiver import SECONDS, Receiver

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaged import packaged
 
-from qkv_server.transformers.embedding import Array, Pooling, normalize, packs, pool
-from qkv_server.transformers.encoder_model import EncoderModel
 from qkv_server.transformers.files import ModelFiles, read_model
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.tokenizer import Encoding
-from qkv_server.transformers.truncation import truncated
+from qkv_server.transformers.stacks.embedding import Array, Pooling, normalize, packs, pool
+from qkv_server.transformers.stacks.encoder_model import EncoderModel
+from qkv_server.transformers.text.tokenizer import Encoding
+from qkv_server.transformers.text.truncation import truncated
 
 from .tiny_models import FOLDER
 

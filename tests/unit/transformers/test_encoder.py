@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from packaged import packaged
 
-from qkv_server.transformers.encoder_model import EncoderModel
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.encoder_model import EncoderModel
 
 from .changed_config import with_config
 from .tiny_models import FOLDER

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.files import read_model
-from qkv_server.transformers.greedy import greedy
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.stacks.greedy import greedy
 
 from .tiny_models import FOLDER
 

@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.request import (
     FinishReason,
     GenerationRequest,
     QueueFullError,
 )
-from qkv_server.transformers.sampling import Sampling
+from qkv_server.transformers.generation.sampling import Sampling
 
 from .asking import ask, echo
 from .echo_model import END, Call, EchoModel, EchoStream, engine_of, prompt

@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 
-from qkv_server.transformers.engine import Load
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.engine import Load
+from qkv_server.transformers.generation.request import (
     ClosedError,
     ContextOverflowError,
     EmptyPromptError,
@@ -19,8 +19,8 @@ from qkv_server.transformers.generation import (
     QueueFullError,
     RefusedError,
 )
-from qkv_server.transformers.sampling import NotFiniteError
-from qkv_server.transformers.streams import DecoderStreams
+from qkv_server.transformers.generation.sampling import NotFiniteError
+from qkv_server.transformers.generation.streams import DecoderStreams
 
 from .asking import ask, echo, until
 from .echo_model import EchoModel, engine_of, prompt

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
-from qkv_server.transformers.engine import Engine, EngineSettings
 from qkv_server.transformers.files import ModelFiles, read_model
-from qkv_server.transformers.generation import ContextOverflowError, GeneratedToken, GenerationRequest
+from qkv_server.transformers.generation.engine import Engine, EngineSettings
+from qkv_server.transformers.generation.request import ContextOverflowError, GeneratedToken, GenerationRequest
+from qkv_server.transformers.generation.sampling import Sampling
+from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.sampling import Sampling
-from qkv_server.transformers.streams import DecoderStreams, EncoderDecoderStreams
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 
 from .receiver import Receiver
 from .tiny_models import FOLDER

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from qkv_server.transformers.halves import Halves
+from qkv_server.transformers.layers.halves import Halves
 
 
 def test_both_tasks_have_run_when_run_returns() -> None:

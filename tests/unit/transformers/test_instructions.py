@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
-from qkv_server.transformers.engine import Engine, EngineSettings
 from qkv_server.transformers.files import ModelFiles, read_model
-from qkv_server.transformers.generation import ContextOverflowError
-from qkv_server.transformers.instructions import (
+from qkv_server.transformers.generation.engine import Engine, EngineSettings
+from qkv_server.transformers.generation.instructions import (
     Instruction,
     Model,
     can_summarize,
@@ -22,10 +19,13 @@ from qkv_server.transformers.instructions import (
     summary,
     translation,
 )
-from qkv_server.transformers.languages import matching, name_of
+from qkv_server.transformers.generation.request import ContextOverflowError
+from qkv_server.transformers.generation.rewriting import rewrite
+from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.rewriting import rewrite
-from qkv_server.transformers.streams import DecoderStreams, EncoderDecoderStreams
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.text.languages import matching, name_of
 
 from .receiver import Receiver
 from .tiny_models import FOLDER

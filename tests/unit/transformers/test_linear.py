@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qkv_server.transformers.halves import Halves
-from qkv_server.transformers.linear import SHARED_BYTES_ONE_ROW, Arena, Linear, fused
+from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.linear import SHARED_BYTES_ONE_ROW, Arena, Linear, fused
 
 RANDOM = np.random.default_rng(0)
 WIDTH = 64

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from packaged import packaged
 
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import ModelFiles, read_model
-from qkv_server.transformers.greedy import translate
-from qkv_server.transformers.input_embedding import sinusoids
-from qkv_server.transformers.linear import Linear
+from qkv_server.transformers.layers.input_embedding import sinusoids
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.ssru import RecurrentMemory, Ssru
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.ssru import RecurrentMemory, Ssru
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.stacks.greedy import translate
 
 from .changed_config import with_config
 from .tiny_models import FOLDER

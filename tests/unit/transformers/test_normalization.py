@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qkv_server.transformers.normalization import Array, layer_norm, rms_norm
+from qkv_server.transformers.layers.normalization import Array, layer_norm, rms_norm
 
 SIZES = (1, 2, 33, 384, 1000)
 

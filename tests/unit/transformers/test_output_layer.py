@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qkv_server.transformers.halves import Halves
-from qkv_server.transformers.output_layer import BLOCK, SMALL_PRODUCT, output_layer
+from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.output_layer import BLOCK, SMALL_PRODUCT, output_layer
 
 FEATURES = 256
 ONE_PASS = SMALL_PRODUCT // (FEATURES * BLOCK)  # rows

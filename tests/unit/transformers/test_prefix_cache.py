@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qkv_server.transformers.prefix_cache import PrefixCache
+from qkv_server.transformers.generation.prefix_cache import PrefixCache
 
 from .echo_model import BYTES_PER_TOKEN, EchoStream
 

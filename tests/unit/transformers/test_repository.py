@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.repository import (
+from qkv_server.transformers.repository.repository import (
     Entry,
     NoRoomError,
     Repository,

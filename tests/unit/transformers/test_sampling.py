@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkv_server.transformers.sampling import (
+from qkv_server.transformers.generation.sampling import (
     Logits,
     NotFiniteError,
     Sampler,

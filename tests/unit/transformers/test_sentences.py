@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkv_server.transformers.sentences import Part, fitting, packed, sentences
+from qkv_server.transformers.text.sentences import Part, fitting, packed, sentences
 
 COUNTS: dict[str, Callable[[str], int]] = {
     "characters": len,

@@ -11,9 +11,9 @@ import pytest
 from packaged import packaged
 from threadpoolctl import threadpool_limits
 
-from qkv_server.transformers.decoder import DecoderModel
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.decoder import DecoderModel
 
 ITEMS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "goldens" / "smollm2.json").read_text())["items"]
 TOLERANCE = 1e-3  # of logits, absolute

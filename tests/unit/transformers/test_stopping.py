@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkv_server.transformers.detokenization import Detokenizer
-from qkv_server.transformers.stopping import StopStrings
+from qkv_server.transformers.text.detokenization import Detokenizer
+from qkv_server.transformers.text.stopping import StopStrings
 
 from .echo_model import Bytes
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import t5
 from qkv_server.transformers.files import read_model
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 
 from .changed_config import with_config
 from .tiny_models import FOLDER

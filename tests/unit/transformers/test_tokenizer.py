@@ -12,7 +12,7 @@ from packaged import packaged
 
 from qkv_server.transformers.errors import ModelFileError, TextError
 from qkv_server.transformers.files import read_model
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 TINY = Path(__file__).parents[2] / "goldens" / "tiny_models"
 MODELS = sorted(path.parent.name for path in TINY.glob("*/goldens.json"))

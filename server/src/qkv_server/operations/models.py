@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from qkv_server.operations.health import Health
 from qkv_server.service.limits import ModelLimits
 from qkv_server.service.models.choosing import Models
-from qkv_server.transformers.repository import Repository, State
+from qkv_server.transformers.repository.repository import Repository, State
 from qkv_server.transport.models import SERVICE
 
 if TYPE_CHECKING:

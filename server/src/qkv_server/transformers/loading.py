@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
-from qkv_server.transformers.encoder_model import EncoderModel
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import annalog, bart, bert, gpt2, llama, marian, t5
 from qkv_server.transformers.files import ModelFiles
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.stacks.encoder_model import EncoderModel
 
 Model = EncoderModel | DecoderModel | EncoderDecoderModel[Any]
 

@@ -15,7 +15,7 @@ from qkv.wire import Draft
 from qkv_server.service.errors import InvalidRequestError, OverloadedError, StoppingError, TooManyTokensError
 from qkv_server.service.pieces import Pieces
 from qkv_server.transformers.errors import TemplateError
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.request import (
     ClosedError,
     ContextOverflowError,
     EmptyPromptError,
@@ -27,7 +27,7 @@ from qkv_server.transformers.generation import (
     QueueFullError,
     Usage,
 )
-from qkv_server.transformers.sampling import LogProbability, Sampling
+from qkv_server.transformers.generation.sampling import LogProbability, Sampling
 
 if TYPE_CHECKING:
     from qkv_server.service.models.served import ServedModel

@@ -14,8 +14,8 @@ from qkv_server.service.errors import (
     UnknownModelError,
 )
 from qkv_server.service.models.described import Description, Task, words
-from qkv_server.transformers import repository
-from qkv_server.transformers.repository import Entry, Repository, State, UnknownNameError, UnusableError
+from qkv_server.transformers.repository import repository
+from qkv_server.transformers.repository.repository import Entry, Repository, State, UnknownNameError, UnusableError
 
 if TYPE_CHECKING:
     from qkv_server.service.models.served import ServedModel  # which needs an extra

@@ -9,7 +9,7 @@ from qkv_server.service.models.choosing import Models
 from qkv_server.service.models.described import Description, Task
 from qkv_server.service.models.violations import Violations
 from qkv_server.service.workers import Turn
-from qkv_server.transformers.repository import Entry
+from qkv_server.transformers.repository.repository import Entry
 
 PLAIN = ("architecture", "parameters", "weight_bytes", "hidden_size", "layers", "decoder_layers", "heads")
 SIZES = ("context_tokens", "vocabulary_size")

@@ -10,7 +10,7 @@ from qkv_server.service.models.described import Task
 from qkv_server.service.models.tokens import admit_texts
 from qkv_server.service.models.violations import Violations
 from qkv_server.service.workers import Turn
-from qkv_server.transformers.embedding import Pooling
+from qkv_server.transformers.stacks.embedding import Pooling
 
 NUMBER_BYTES = 4  # of a vector
 TOLD_BYTES = 8  # of each text, beside its vector, at most

@@ -11,7 +11,7 @@ from qkv_server.service.models.sampling import read_sampling
 from qkv_server.service.models.tokens import admit_texts
 from qkv_server.service.models.violations import Violations
 from qkv_server.service.pieces import Pieces
-from qkv_server.transformers.generation import GenerationRequest
+from qkv_server.transformers.generation.request import GenerationRequest
 
 if TYPE_CHECKING:
     from qkv_server.service.models.served import ServedModel

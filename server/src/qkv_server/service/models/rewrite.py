@@ -13,7 +13,7 @@ from qkv_server.service.models.sampling import read_sampling
 from qkv_server.service.models.tokens import admit_texts
 from qkv_server.service.models.violations import Violations
 from qkv_server.service.pieces import Pieces
-from qkv_server.transformers.languages import Pair, matching
+from qkv_server.transformers.text.languages import Pair, matching
 
 
 def summarize(models: Models, limits: Limits, request: SummarizeRequest, arrived: float, pieces: Pieces) -> None:

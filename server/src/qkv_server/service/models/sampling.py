@@ -2,7 +2,7 @@
 
 from qkv.v1 import models_pb2
 from qkv_server.service.models.violations import Violations
-from qkv_server.transformers.sampling import Sampling
+from qkv_server.transformers.generation.sampling import Sampling
 
 PENALTIES = 0.01, 100.0  # beyond, logits are not finite or all alike
 

@@ -14,18 +14,18 @@ import numpy as np
 from qkv_server.service.limits import ModelLimits
 from qkv_server.service.models.answering import Rewrite
 from qkv_server.service.models.described import Description, Task
-from qkv_server.transformers import instructions
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
-from qkv_server.transformers.encoder_model import EncoderModel
-from qkv_server.transformers.engine import Engine, EngineSettings
 from qkv_server.transformers.files import ModelFiles, read_model
-from qkv_server.transformers.languages import Pair
+from qkv_server.transformers.generation import instructions
+from qkv_server.transformers.generation.engine import Engine, EngineSettings
+from qkv_server.transformers.generation.rewriting import rewrite
+from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.rewriting import rewrite
-from qkv_server.transformers.streams import DecoderStreams, EncoderDecoderStreams
-from qkv_server.transformers.tokenizer import Encoding
-from qkv_server.transformers.truncation import truncated
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.stacks.encoder_model import EncoderModel
+from qkv_server.transformers.text.languages import Pair
+from qkv_server.transformers.text.tokenizer import Encoding
+from qkv_server.transformers.text.truncation import truncated
 
 Writer = DecoderModel | EncoderDecoderModel[Any]
 Model = EncoderModel | Writer

@@ -13,7 +13,7 @@ from qkv_server.service.workers import Turn
 from qkv_server.transformers.errors import TextError
 
 if TYPE_CHECKING:
-    from qkv_server.transformers.tokenizer import Encoding
+    from qkv_server.transformers.text.tokenizer import Encoding
 
 TOKEN_BYTES = 512  # that a token takes as objects; a character is seldom more than one
 TEXT_BYTES = 512  # that a text takes however short

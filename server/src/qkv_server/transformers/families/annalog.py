@@ -7,16 +7,16 @@ output.
 import math
 from functools import partial
 
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.encoder import Encoder, EncoderLayer
-from qkv_server.transformers.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
 from qkv_server.transformers.families.answers import longest_answer, prompt_ids
 from qkv_server.transformers.families.config import activation, count, flag, number, refusal
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.families.parameters import layer_norm
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.input_embedding import InputEmbedding
-from qkv_server.transformers.output_layer import output_layer
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.output_layer import output_layer
+from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
+from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
 
 PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.description import NormKind
-from qkv_server.transformers.embedding import Pooling
-from qkv_server.transformers.encoder import Encoder, EncoderLayer, SelfAttention
-from qkv_server.transformers.encoder_model import EncoderDescription, EncoderModel
 from qkv_server.transformers.families import config
-from qkv_server.transformers.feed_forward import FeedForward
 from qkv_server.transformers.files import ModelFiles, Weights
-from qkv_server.transformers.input_embedding import InputEmbedding
-from qkv_server.transformers.linear import Linear, fused
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.linear import Linear, fused
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.stacks.description import NormKind
+from qkv_server.transformers.stacks.embedding import Pooling
+from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer, SelfAttention
+from qkv_server.transformers.stacks.encoder_model import EncoderDescription, EncoderModel
 
 Array = npt.NDArray[np.float32]
 

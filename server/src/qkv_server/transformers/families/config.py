@@ -1,8 +1,8 @@
 """What the config of a model says, checked: errors name the file, the field, and what was expected."""
 
-from qkv_server.transformers.activations import ACTIVATIONS, Activation
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import ModelFiles
+from qkv_server.transformers.layers.activations import ACTIVATIONS, Activation
 
 
 def count(files: ModelFiles, name: str, default: int | None = None) -> int:

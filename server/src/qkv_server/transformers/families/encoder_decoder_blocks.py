@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from qkv_server.core import RelativeBias
-from qkv_server.transformers.activations import Activation
-from qkv_server.transformers.cached_self_attention import CachedSelfAttention
-from qkv_server.transformers.cross_attention import CrossAttention
-from qkv_server.transformers.encoder import SelfAttention
 from qkv_server.transformers.families.parameters import linear
-from qkv_server.transformers.feed_forward import FeedForward
 from qkv_server.transformers.files import Weights
-from qkv_server.transformers.linear import Linear
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.activations import Activation
+from qkv_server.transformers.layers.cached_self_attention import CachedSelfAttention
+from qkv_server.transformers.layers.cross_attention import CrossAttention
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.stacks.encoder import SelfAttention
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)

@@ -5,15 +5,15 @@ LayerNorm first, learned positions. Linear layers are stored (in, out), queries,
 
 from dataclasses import dataclass
 
-from qkv_server.transformers.attention import CausalAttention
-from qkv_server.transformers.decoder import DecoderLayer, DecoderModel
-from qkv_server.transformers.description import DecoderDescription, LayerDescription, NormKind
 from qkv_server.transformers.families.config import activation, count, flag, number, refusal
-from qkv_server.transformers.feed_forward import FeedForward
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.halves import Halves
-from qkv_server.transformers.linear import Arena, Array, Linear
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.attention import CausalAttention
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.linear import Arena, Array, Linear
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.stacks.decoder import DecoderLayer, DecoderModel
+from qkv_server.transformers.stacks.description import DecoderDescription, LayerDescription, NormKind
 
 PREFIX = "transformer."  # of its tensors, but not in the oldest files
 

@@ -6,16 +6,16 @@ BART's layers with computed positions. In fast students a recurrence stands in p
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.encoder_decoder import DecoderLayer, EncoderDecoderModel, M
 from qkv_server.transformers.families import bart
 from qkv_server.transformers.families.answers import prompt_ids
 from qkv_server.transformers.families.config import count, flag, refusal, token
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.input_embedding import InputEmbedding, sinusoids
-from qkv_server.transformers.linear import fused
-from qkv_server.transformers.ssru import RecurrentMemory, Ssru
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.input_embedding import InputEmbedding, sinusoids
+from qkv_server.transformers.layers.linear import fused
+from qkv_server.transformers.layers.ssru import RecurrentMemory, Ssru
+from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderModel, M
 
 POSITIONS = 1000  # of a model that has no bound of its own: what Marian itself reads at most (--max-length)
 

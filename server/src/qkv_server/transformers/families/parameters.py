@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from qkv_server.transformers.description import NormKind
 from qkv_server.transformers.files import Weights
-from qkv_server.transformers.linear import Linear, fused
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.linear import Linear, fused
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.stacks.description import NormKind
 
 
 def linear(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qkv_server.core import LinearScaling, Llama3Scaling, YarnScaling
-from qkv_server.transformers.description import RotaryDescription
 from qkv_server.transformers.families.config import number, refusal
 from qkv_server.transformers.files import ModelFiles
+from qkv_server.transformers.stacks.description import RotaryDescription
 
 Parameters = Mapping[str, Any]
 

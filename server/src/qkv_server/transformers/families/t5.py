@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.core import RelativeBias
-from qkv_server.transformers.activations import ACTIVATIONS, Activation
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.encoder import Encoder, EncoderLayer
-from qkv_server.transformers.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
 from qkv_server.transformers.families.answers import longest_answer, prompt_ids, without_suppressed
 from qkv_server.transformers.families.config import count, flag, number, refusal
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.families.parameters import rms_norm
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.halves import Halves
-from qkv_server.transformers.input_embedding import InputEmbedding
-from qkv_server.transformers.norm import Norm
-from qkv_server.transformers.output_layer import OutputLayer, output_layer
+from qkv_server.transformers.layers.activations import ACTIVATIONS, Activation
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.output_layer import OutputLayer, output_layer
+from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
+from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
 
 Array = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import torch_zip
 from qkv_server.transformers.files.model_files import ModelFiles
 from qkv_server.transformers.files.weights import Weights
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 HEADS = 8
 SPECIAL = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<sos>", "eos_token": "<eos>"}

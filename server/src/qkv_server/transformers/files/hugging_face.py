@@ -9,7 +9,7 @@ from qkv_server.transformers.files import safetensors, sentence_transformers
 from qkv_server.transformers.files.json_file import read_object, read_object_if_there
 from qkv_server.transformers.files.model_files import ModelFiles
 from qkv_server.transformers.files.weights import StoredTensor, Weights
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 

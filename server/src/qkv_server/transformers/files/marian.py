@@ -16,7 +16,7 @@ from qkv_server.transformers.files.marian_binary import MarianBinary, open_binar
 from qkv_server.transformers.files.marian_tensors import EMBEDDING, tensors
 from qkv_server.transformers.files.model_files import ModelFiles
 from qkv_server.transformers.files.weights import Weights
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 SETTINGS = "special:model.yml"
 END, UNKNOWN = "</s>", "<unk>"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qkv_server.transformers.files.weights import Weights
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from qkv_server.transformers.sampling import LogProbability, Sampling
+from qkv_server.transformers.generation.sampling import LogProbability, Sampling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

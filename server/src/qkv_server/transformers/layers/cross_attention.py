@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.core.cached import cached_attention
-from qkv_server.transformers.linear import Linear
+from qkv_server.transformers.layers.linear import Linear
 
 Array = npt.NDArray[np.float32]
 

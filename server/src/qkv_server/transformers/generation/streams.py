@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from qkv_server.transformers.generation import ContextOverflowError, EmptyPromptError
-from qkv_server.transformers.prefix_cache import CopyableStream, PrefixCache
-from qkv_server.transformers.stepping import SteppingModel, Stream
+from qkv_server.transformers.generation.prefix_cache import CopyableStream, PrefixCache
+from qkv_server.transformers.generation.request import ContextOverflowError, EmptyPromptError
+from qkv_server.transformers.stacks.stepping import SteppingModel, Stream
 
 S = TypeVar("S", bound=Stream)
 C = TypeVar("C", bound=CopyableStream)

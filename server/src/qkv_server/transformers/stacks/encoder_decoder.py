@@ -15,12 +15,12 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.cross_attention import CrossAttention, Source
-from qkv_server.transformers.feed_forward import FeedForward
-from qkv_server.transformers.input_embedding import InputEmbedding
-from qkv_server.transformers.norm import Norm
-from qkv_server.transformers.output_layer import OutputLayer
-from qkv_server.transformers.stepping import as_ids
+from qkv_server.transformers.layers.cross_attention import CrossAttention, Source
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.output_layer import OutputLayer
+from qkv_server.transformers.stacks.stepping import as_ids
 
 Array = npt.NDArray[Any]
 

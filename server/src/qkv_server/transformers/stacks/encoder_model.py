@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.core import Spread, one_after_another
-from qkv_server.transformers.embedding import PACK_TOKENS, Pooling, normalize, packs, pool
-from qkv_server.transformers.encoder import Encoder
-from qkv_server.transformers.input_embedding import InputEmbedding
-from qkv_server.transformers.linear import Linear
-from qkv_server.transformers.stepping import as_ids
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.stacks.embedding import PACK_TOKENS, Pooling, normalize, packs, pool
+from qkv_server.transformers.stacks.encoder import Encoder
+from qkv_server.transformers.stacks.stepping import as_ids
 
 Array = npt.NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 
-from qkv_server.transformers.tokenizer import Encoding
+from qkv_server.transformers.text.tokenizer import Encoding
 
 
 def truncated(encoding: Encoding, tokens: int) -> Encoding:

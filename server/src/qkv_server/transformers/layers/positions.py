@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.core.rotary_scaling import unscaled
-from qkv_server.transformers.description import RotaryDescription
+from qkv_server.transformers.stacks.description import RotaryDescription
 
 Array = npt.NDArray[Any]
 

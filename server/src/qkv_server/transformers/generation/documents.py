@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from qkv_server.transformers.engine import Engine, Handle
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.engine import Engine, Handle
+from qkv_server.transformers.generation.joining import JoinedAnswers
+from qkv_server.transformers.generation.request import (
     ClosedError,
     Event,
     Failed,
@@ -19,7 +20,6 @@ from qkv_server.transformers.generation import (
     Piece,
     Usage,
 )
-from qkv_server.transformers.joining import JoinedAnswers
 
 
 @dataclass(frozen=True, slots=True)

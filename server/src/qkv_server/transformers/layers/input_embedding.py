@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.norm import Norm
 
 Array = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from qkv_server.core import RelativeBias
 from qkv_server.core.cached import cached_attention
 from qkv_server.core.relative_bias import bias_of_newest
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.linear import Linear
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.linear import Linear
 
 Array = npt.NDArray[np.float32]
 

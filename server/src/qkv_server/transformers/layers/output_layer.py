@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.halves import Halves
+from qkv_server.transformers.layers.halves import Halves
 
 Array = npt.NDArray[np.float32]
 

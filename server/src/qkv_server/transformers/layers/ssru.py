@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.linear import Linear
+from qkv_server.transformers.layers.linear import Linear
 
 Array = npt.NDArray[np.float32]
 

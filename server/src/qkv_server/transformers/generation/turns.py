@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from qkv_server.transformers.answer import Answer
-from qkv_server.transformers.generation import Event, Failed, Finished, GenerationRequest, OnEvent, Usage
-from qkv_server.transformers.sampling import Logits
-from qkv_server.transformers.stepping import SteppingModel, Stream
-from qkv_server.transformers.streams import Streams, Wanted
+from qkv_server.transformers.generation.answer import Answer
+from qkv_server.transformers.generation.request import Event, Failed, Finished, GenerationRequest, OnEvent, Usage
+from qkv_server.transformers.generation.sampling import Logits
+from qkv_server.transformers.generation.streams import Streams, Wanted
+from qkv_server.transformers.stacks.stepping import SteppingModel, Stream
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from qkv_server.core.precision import FLOAT32
 from qkv_server.core.scratch import scratch
-from qkv_server.transformers.activations import Activation
-from qkv_server.transformers.cache_blocks import cache_blocks
-from qkv_server.transformers.linear import Linear
+from qkv_server.transformers.layers.activations import Activation
+from qkv_server.transformers.layers.cache_blocks import cache_blocks
+from qkv_server.transformers.layers.linear import Linear
 
 Array = npt.NDArray[np.float32]
 

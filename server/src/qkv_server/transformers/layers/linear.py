@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.halves import Halves
+from qkv_server.transformers.layers.halves import Halves
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qkv_server.transformers.stepping import Stream
+from qkv_server.transformers.stacks.stepping import Stream
 
 SHORTEST_PREFIX = 16  # tokens; to read fewer again costs no more than to copy them
 

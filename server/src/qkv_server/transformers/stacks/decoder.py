@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.attention import CausalAttention
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.description import DecoderDescription, RotaryDescription
-from qkv_server.transformers.feed_forward import FeedForward
-from qkv_server.transformers.linear import Linear
-from qkv_server.transformers.norm import Norm
-from qkv_server.transformers.positions import rotary_turns
-from qkv_server.transformers.stepping import as_ids
+from qkv_server.transformers.layers.attention import CausalAttention
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.positions import rotary_turns
+from qkv_server.transformers.stacks.description import DecoderDescription, RotaryDescription
+from qkv_server.transformers.stacks.stepping import as_ids
 
 Array = npt.NDArray[Any]
 

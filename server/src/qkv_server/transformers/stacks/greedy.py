@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from qkv_server.core import Spread, one_after_another
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel, M
-from qkv_server.transformers.tokenizer import Tokenizer
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel, M
+from qkv_server.transformers.text.tokenizer import Tokenizer
 
 BATCH_SIZE = 32  # streams: with fewer, each product reads all weights for less; with more, threads share worse
 

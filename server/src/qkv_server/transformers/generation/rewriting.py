@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from qkv_server.transformers.documents import DocumentPart, submit_document
-from qkv_server.transformers.engine import Engine, Handle
-from qkv_server.transformers.generation import GenerationRequest, OnEvent
-from qkv_server.transformers.instructions import Instruction
-from qkv_server.transformers.sampling import Sampling
-from qkv_server.transformers.sentences import fitting, packed, sentences
+from qkv_server.transformers.generation.documents import DocumentPart, submit_document
+from qkv_server.transformers.generation.engine import Engine, Handle
+from qkv_server.transformers.generation.instructions import Instruction
+from qkv_server.transformers.generation.request import GenerationRequest, OnEvent
+from qkv_server.transformers.generation.sampling import Sampling
+from qkv_server.transformers.text.sentences import fitting, packed, sentences
 
 
 def rewrite(

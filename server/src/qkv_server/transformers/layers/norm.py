@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.description import NormKind
-from qkv_server.transformers.normalization import layer_norm, rms_norm
+from qkv_server.transformers.layers.normalization import layer_norm, rms_norm
+from qkv_server.transformers.stacks.description import NormKind
 
 Array = npt.NDArray[np.float32]
 

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.model_folder import Fingerprint, fingerprint, scan
-from qkv_server.transformers.repository_entry import (
+from qkv_server.transformers.repository.entry import (
     Entry,
     Loaded,
     NoRoomError,
@@ -32,6 +31,7 @@ from qkv_server.transformers.repository_entry import (
     UnknownNameError,
     UnusableError,
 )
+from qkv_server.transformers.repository.folder import Fingerprint, fingerprint, scan
 
 __all__ = ["Entry", "Loaded", "NoRoomError", "Repository", "State", "UnknownNameError", "UnusableError"]
 

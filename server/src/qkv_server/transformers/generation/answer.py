@@ -3,10 +3,10 @@
 import secrets
 from collections.abc import Sequence
 
-from qkv_server.transformers.detokenization import Decoder, Detokenizer
-from qkv_server.transformers.generation import FinishReason, GeneratedToken, GenerationRequest, Piece
-from qkv_server.transformers.sampling import Logits, Sampler, log_probabilities
-from qkv_server.transformers.stopping import StopStrings
+from qkv_server.transformers.generation.request import FinishReason, GeneratedToken, GenerationRequest, Piece
+from qkv_server.transformers.generation.sampling import Logits, Sampler, log_probabilities
+from qkv_server.transformers.text.detokenization import Decoder, Detokenizer
+from qkv_server.transformers.text.stopping import StopStrings
 
 SEED_BITS = 32  # of seeds that are chosen: short enough to be typed again
 

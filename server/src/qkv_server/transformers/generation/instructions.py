@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qkv_server.transformers.chat import render
-from qkv_server.transformers.decoder import DecoderModel
-from qkv_server.transformers.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.files.model_files import ModelFiles
-from qkv_server.transformers.languages import Pair, name_of
+from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
+from qkv_server.transformers.text.chat import render
+from qkv_server.transformers.text.languages import Pair, name_of
 
 Model = DecoderModel | EncoderDecoderModel[Any]
 

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from qkv_server.transformers.answer import Answer
-from qkv_server.transformers.detokenization import Decoder
-from qkv_server.transformers.generation import (
+from qkv_server.transformers.generation.answer import Answer
+from qkv_server.transformers.generation.request import (
     ClosedError,
     ContextOverflowError,
     Failed,
@@ -27,9 +26,10 @@ from qkv_server.transformers.generation import (
     OnEvent,
     QueueFullError,
 )
-from qkv_server.transformers.stepping import SteppingModel, Stream
-from qkv_server.transformers.streams import Streams
-from qkv_server.transformers.turns import Running, Turns
+from qkv_server.transformers.generation.streams import Streams
+from qkv_server.transformers.generation.turns import Running, Turns
+from qkv_server.transformers.stacks.stepping import SteppingModel, Stream
+from qkv_server.transformers.text.detokenization import Decoder
 
 S = TypeVar("S", bound=Stream)
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from qkv_server.core import Alignment, Problem, Scoring, Visibility, check, one_after_another, solve
 from qkv_server.core.cached import cached_attention
-from qkv_server.transformers.cache import KeyValueCache
-from qkv_server.transformers.linear import Linear
-from qkv_server.transformers.norm import Norm
-from qkv_server.transformers.positions import turn
+from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.positions import turn
 
 Array = npt.NDArray[Any]
 

@@ -14,10 +14,10 @@ from qkv_server.core import Problem, Quantity, RelativeBias, Scoring, attention
 from qkv_server.core.packed import packed_attention
 from qkv_server.core.precision import FLOAT32
 from qkv_server.core.scratch import scratch
-from qkv_server.transformers.cache_blocks import cache_blocks
-from qkv_server.transformers.feed_forward import FeedForward
-from qkv_server.transformers.linear import Linear
-from qkv_server.transformers.norm import Norm
+from qkv_server.transformers.layers.cache_blocks import cache_blocks
+from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.norm import Norm
 
 Array = npt.NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""A folder of models that is served while it changes."""

@@ -1,0 +1,1 @@
+"""Layers in order: encoders, decoders and encoder-decoders, and how each kind is driven."""
