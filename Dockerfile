@@ -10,16 +10,18 @@ COPY server server
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=bind,target=/mnt \
     python -m venv --without-pip /venv && \
     PIP_CONSTRAINT=/src/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    pip --python /venv/bin/python install --no-cache-dir --no-compile ./client './server[web]'
+    pip --python /venv/bin/python install --no-cache-dir --no-compile ./client './server[models,web]'
 # Test suites, type stubs, headers and static libraries are for those who build on the packages: 12 MB. NumPy's f2py and
-# distutils build extensions: 2 MB. pyqwest is the HTTP client of connectrpc, of which we have the server: 16 MB.
-RUN find /venv/lib \( -type d \( -name tests -o -name include -o -name f2py -o -name distutils -o -name pyqwest \) \
+# distutils build extensions: 2 MB. pyqwest is the HTTP client of connectrpc, of which we have the server: 16 MB. hf_xet and
+# huggingface_hub fetch models from a hub, which nothing here does: 19 MB.
+RUN find /venv/lib \( -type d \( -name tests -o -name include -o -name f2py -o -name distutils -o -name pyqwest \
+    -o -name hf_xet -o -name huggingface_hub \) \
     -o -name '*.pyi' -o -name '*.a' -o -name '_simd.*.so' -o -name '_*_tests.*.so' \) -prune -exec rm -rf {} +
 # The base image has no bytecode of the standard library, and a read-only root lets no process keep what it compiled:
 # every start and every health check would compile again all that it imports (0.8 s of a core instead of 0.3 s).
 # So what is used is compiled here (8 MB), by using it: a server, a client, a call. That the call is answered also shows
 # that what was stripped above is not missed. The rest would be compiled when it is imported.
-RUN export PYTHONPYCACHEPREFIX=/venv/pycache PATH=/venv/bin:$PATH QKV_WEB_ADDRESS=localhost:8080 && set -e; \
+RUN export PYTHONPYCACHEPREFIX=/venv/pycache PATH=/venv/bin:$PATH QKV_WEB_ADDRESS=localhost:8080 QKV_MODELS=/tmp && set -e; \
     qkv-server serve & server=$!; \
     until qkv explain >/dev/null; do kill -0 $server; sleep 0.2; done; \
     qkv health; kill $server; wait $server
@@ -31,7 +33,8 @@ LABEL org.opencontainers.image.title="qkv" \
 COPY --from=build /venv /venv
 COPY LICENSE /usr/share/doc/qkv/LICENSE
 # DONTWRITEBYTECODE: the root may be read-only. UNBUFFERED: logs appear when they are written, also before a crash.
-# QKV_ADDRESS is where the server listens, QKV_WEB_ADDRESS where it does so for browsers and curl, and QKV_TARGET is what
+# QKV_MODELS, unset here, names the folder of models: mount one, and a place that can be written to as XDG_CACHE_HOME if it
+# has GGUF. QKV_ADDRESS is where the server listens, QKV_WEB_ADDRESS where it does so for browsers and curl, and QKV_TARGET is what
 # the client (and so the health check) calls.
 ENV PATH=/venv/bin:$PATH \
     PYTHONPYCACHEPREFIX=/venv/pycache \

@@ -7,6 +7,13 @@ from model_serving import repository, serving_models
 from serving import ServerProcess
 
 import qkv
+from qkv_server.packaged_models import PACKAGED, packaged_model
+
+
+def pytest_report_header() -> str:
+    """Which of the models that come as packages are there to be tested."""
+    there = [name for name in PACKAGED if packaged_model(name) is not None]
+    return f"packaged models: {', '.join(there) or 'none, their tests are skipped (make models)'}"
 
 
 @pytest.fixture(scope="session")
