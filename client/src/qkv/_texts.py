@@ -42,7 +42,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextResult:
-    """An answer that has come to its end."""
+    """An answer that has come to its end; `str` of it is its text."""
 
     text: str
     finish_reason: FinishReasonName  # the model ended it; a stop string came; it has the most tokens it may
@@ -50,6 +50,9 @@ class TextResult:
     model: str
     seed: int | None = None  # which gives the same answer again; None where there was no chance in it
     tokens: tuple[GeneratedToken, ...] = ()  # if log-probabilities were asked
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Reading:
