@@ -1,5 +1,6 @@
 """Two halves of a product are both computed, whoever computes them."""
 
+import gc
 import threading
 
 import pytest
@@ -55,3 +56,21 @@ def test_what_a_task_raises_is_raised_after_both(failing: int) -> None:
         halves.run(lambda: task(0), lambda: task(1))
     halves.run(met.wait, met.wait)
     assert not met.broken
+
+
+def test_the_thread_ends_with_its_halves() -> None:
+    """When nobody holds the halves any more, their thread ends."""
+    halves, ident = Halves(), []
+    met = threading.Barrier(2, timeout=30)
+
+    def note() -> None:
+        met.wait()
+        ident.append(threading.current_thread())
+
+    halves.run(note, note)
+    (helper,) = set(ident) - {threading.current_thread()}
+    assert helper.is_alive()
+    del halves
+    gc.collect()
+    helper.join(timeout=30)
+    assert not helper.is_alive()

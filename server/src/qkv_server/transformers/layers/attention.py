@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.core import Alignment, Problem, Scoring, Visibility, check, one_after_another, solve
-from qkv_server.core.cached import cached_attention
+from qkv_server.core import one_after_another
+from qkv_server.core.cached import cached_attention, chunk_attention
 from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.linear import Linear
 from qkv_server.transformers.layers.norm import Norm
@@ -35,50 +35,52 @@ class CausalAttention:
     query_norm: Norm | None = None  # of each head (Dh,), before it is turned
     key_norm: Norm | None = None
 
-    def __call__(self, x: Array, streams: Sequence[KeyValueCache], layer: int, turns: Array | None) -> Array:
-        """(N, D) → (N, D): the tokens of one stream, or one token of each of n streams, which get keys and values.
+    def room_for(self, tokens: int) -> Array:
+        """Of N tokens, for their queries, keys and values: (N, Hq + 2·Hkv, Dh)."""
+        heads = self.heads + 2 * self.kv_heads
+        return np.empty((tokens, heads, len(self.query_key_value.weight) // heads), np.float32)
+
+    def project(self, x: Array, turns: Array | None, out: Array) -> None:
+        """The queries, keys and values of tokens (N, D), in `out` (N, Hq + 2·Hkv, Dh).
 
         `turns` are those of the tokens' positions (`positions.rotary_turns`), if positions turn heads.
         """
-        projected = np.ascontiguousarray(self.query_key_value(x)).reshape(len(x), self.heads + 2 * self.kv_heads, -1)
-        query, key = projected[:, : self.heads], projected[:, self.heads : -self.kv_heads]
+        out.reshape(len(x), -1, copy=False)[...] = self.query_key_value(x)
+        query, key = out[:, : self.heads], out[:, self.heads : -self.kv_heads]
         if self.query_norm is not None and self.key_norm is not None:
             self.query_norm(query, out=query)
             self.key_norm(key, out=key)
         if turns is not None:
-            turn(projected[:, : -self.kv_heads], turns)
-        keys_values = projected[:, self.heads :].reshape(len(x), 2, self.kv_heads, -1)
-        if len(streams) == 1 < len(x):
-            found = self._chunk(query, keys_values, streams[0], layer)
+            turn(out[:, : -self.kv_heads], turns)
+
+    def attend(self, projected: Array, streams: Sequence[KeyValueCache], layer: int) -> Array:
+        """Projected tokens (N, Hq + 2·Hkv, Dh) of one stream, or one of each of n streams → (N, Hq·Dh).
+
+        The streams get their keys and values.
+        """
+        found = np.empty((len(projected), self.heads, projected.shape[2]), np.float32)
+        if len(streams) == 1 < len(projected):
+            self._chunk(projected, streams[0], layer, found)
         else:
-            found = self._newest(query, keys_values, streams, layer)
-        return self.output(found.reshape(len(x), -1))
+            self._newest(projected, streams, layer, found)
+        return found.reshape(len(found), -1)
 
-    def _newest(self, query: Array, keys_values: Array, streams: Sequence[KeyValueCache], layer: int) -> Array:
-        """The answers (n, Hq, Dh) of one query (n, Hq, Dh) of each stream."""
-        remembered = []
-        for stream, key_value in zip(streams, keys_values[:, :, :, None], strict=True):
-            remembered.append(stream.remember(layer, key_value))
-        found = np.empty(query.shape, query.dtype)
-        cached_attention(query, remembered, self.scale, found, window=self.window, softcap=self.softcap)
-        return found
+    def _newest(self, projected: Array, streams: Sequence[KeyValueCache], layer: int, out: Array) -> None:
+        """The answers, in `out` (n, Hq, Dh), of one token of each of n streams."""
+        remembered = [
+            stream.remember(layer, key_value)
+            for stream, key_value in zip(streams, self._keys_values(projected)[:, :, :, None], strict=True)
+        ]
+        query = projected[:, : self.heads]
+        cached_attention(query, remembered, self.scale, out, window=self.window, softcap=self.softcap)
 
-    def _chunk(self, query: Array, keys_values: Array, stream: KeyValueCache, layer: int) -> Array:
-        """The answers (N, Hq, Dh) of the queries (N, Hq, Dh) of one stream."""
-        keys, values = stream.remember(layer, keys_values.transpose(1, 2, 0, 3))
-        begin = 0 if self.window is None else max(0, stream.length + 1 - self.window)
-        problem = Problem(
-            query=query.swapaxes(0, 1)[None],
-            key=keys[None, :, begin:],
-            value=values[None, :, begin:],
-            visibility=Visibility(
-                causal=True,
-                alignment=Alignment.BOTTOM_RIGHT,
-                window_left=None if self.window is None else self.window - 1,
-            ),
-            scoring=Scoring(scale=self.scale, softcap=self.softcap),
-        )
-        halves = self.output.halves
-        spread, threads = (one_after_another, 1) if halves is None else (halves.spread, 2)
-        found: Array = solve(problem, check(problem), spread, threads).output[0].swapaxes(0, 1)
-        return found
+    def _chunk(self, projected: Array, stream: KeyValueCache, layer: int, out: Array) -> None:
+        """The answers, in `out` (N, Hq, Dh), of N tokens of one stream."""
+        spread = one_after_another if self.output.halves is None else self.output.halves.spread
+        key, value = stream.remember(layer, self._keys_values(projected).transpose(1, 2, 0, 3))
+        query = projected[:, : self.heads]
+        chunk_attention(query, key, value, self.scale, out, window=self.window, softcap=self.softcap, spread=spread)
+
+    def _keys_values(self, projected: Array) -> Array:
+        """Of projected tokens (N, Hq + 2·Hkv, Dh) the keys and values (N, 2, Hkv, Dh): a view."""
+        return projected[:, self.heads :].reshape(len(projected), 2, self.kv_heads, -1, copy=False)

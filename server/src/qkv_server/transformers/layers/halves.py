@@ -1,4 +1,4 @@
-"""A second thread for one half of a product: how a decoder uses two cores.
+"""A second thread for one half of the work: how a decoder uses two cores.
 
 A step is a chain of products that take some hundred microseconds each: too short for an executor, and a trap for the
 threads of BLAS. Those wait by spinning, so where other work wants a core each product may take a turn of the scheduler
@@ -7,6 +7,7 @@ Here a thread takes its half if it is awake in time. If it is not, the caller co
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,7 +35,7 @@ class Halves:
     """Runs two tasks at a time, one in a thread of its own. For one caller at a time: others compute alone."""
 
     def __init__(self) -> None:
-        self._halves: SimpleQueue[_Half] = SimpleQueue()
+        self._halves: SimpleQueue[_Half | None] = SimpleQueue()
         self._calling = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -57,6 +58,7 @@ class Halves:
         if self._thread is None:  # at the first call, so that models without any have no thread
             self._thread = threading.Thread(target=_help, args=(self._halves,), name="qkv-halves", daemon=True)
             self._thread.start()
+            weakref.finalize(self, self._halves.put, None)  # the thread ends with the model that it helps
         self._halves.put(half)
         try:
             first()
@@ -70,9 +72,8 @@ class Halves:
             raise error
 
 
-def _help(halves: "SimpleQueue[_Half]") -> None:
-    while True:
-        half = halves.get()
+def _help(halves: "SimpleQueue[_Half | None]") -> None:
+    while (half := halves.get()) is not None:
         if half.take():
             try:
                 half.task()

@@ -48,7 +48,9 @@ class Linear:
         if not self.features_first:
             return np.matmul(x, self.weight.T, out=out)
         y = np.empty((len(self.weight), len(x)), np.float32)
-        columns = np.ascontiguousarray(x.T)  # (in, N)
+        columns = x.T  # (in, N)
+        if _small_block(*columns.shape):  # which would be read where it lies, again and again
+            columns = np.ascontiguousarray(columns)
         if self.halves is None or self.weight.nbytes < (SHARED_BYTES if len(x) > 1 else SHARED_BYTES_ONE_ROW):
             _multiply(self.weight, columns, y)
         else:
@@ -64,10 +66,15 @@ class Linear:
         return out
 
 
+def _small_block(width: int, count: int) -> int:
+    """The most rows, of a weight of this width, whose product with so many columns is small; 0 if it is no kernel's."""
+    return SMALL_PRODUCT // max(1, width * count) // KERNEL_ROWS * KERNEL_ROWS
+
+
 def _multiply(weight: Array, columns: Array, y: Array) -> None:
-    """Weight (out, in) · columns (in, N) in y (out, N), all in C order, in blocks of rows that are small products."""
+    """Weight (out, in) · columns (in, N) in y (out, N), in blocks of rows that are small products if N is small."""
     (height, width), count = weight.shape, columns.shape[1]
-    block = min(SMALL_PRODUCT // (width * count) // KERNEL_ROWS * KERNEL_ROWS, height)
+    block = min(_small_block(width, count), height)
     if count == 1 or block == 0:
         np.matmul(weight, columns, out=y)
         return

@@ -7,8 +7,9 @@ of its own for one row, and for blocks of other sizes. With SmolLM2 (30 layers) 
 chunks of any size, the largest difference was 5e-5, of logits that reach 20.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from qkv_server.transformers.layers.attention import CausalAttention
 from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.feed_forward import FeedForward
+from qkv_server.transformers.layers.halves import Halves
 from qkv_server.transformers.layers.linear import Linear
 from qkv_server.transformers.layers.norm import Norm
 from qkv_server.transformers.layers.positions import rotary_turns
@@ -24,6 +26,8 @@ from qkv_server.transformers.stacks.description import DecoderDescription, Rotar
 from qkv_server.transformers.stacks.stepping import as_ids
 
 Array = npt.NDArray[Any]
+
+SHARED_ROWS = 32  # tokens of a chunk from which two threads share them: fewer are bounded by reading weights
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -36,6 +40,43 @@ class DecoderLayer:
     feed_forward: FeedForward
     after_attention_norm: Norm | None = None
     after_feed_forward_norm: Norm | None = None
+
+    def __call__(self, x: Array, streams: Sequence[KeyValueCache], number: int, turns: Array | None) -> None:
+        """Read N tokens (N, D) of one stream, or one of each of n, in place; as layer `number` of the stack.
+
+        Of a chunk two threads read half of the tokens each, up to attention and from there on: then not only products
+        are shared, and no half waits for the other but there.
+        """
+        attention = self.attention
+        projected = attention.room_for(len(x))
+
+        def before(rows: slice) -> None:
+            normalized = self.attention_norm(x[rows])
+            attention.project(normalized, None if turns is None else turns[rows], out=projected[rows])
+
+        def after(rows: slice) -> None:
+            states = x[rows]
+            found = attention.output(attended[rows])
+            states += found if self.after_attention_norm is None else self.after_attention_norm(found)
+            found = self.feed_forward(self.feed_forward_norm(states))
+            states += found if self.after_feed_forward_norm is None else self.after_feed_forward_norm(found)
+
+        share: Callable[[Callable[[slice], None]], None] = _whole
+        if attention.output.halves is not None and len(streams) == 1 and len(x) >= SHARED_ROWS:
+            share = partial(_by_halves, attention.output.halves, len(x) // 2)
+        share(before)
+        attended = attention.attend(projected, streams, number)
+        share(after)
+
+
+def _whole(work: Callable[[slice], None]) -> None:
+    """All rows in this thread, which shares products."""
+    work(slice(None))
+
+
+def _by_halves(halves: Halves, middle: int, work: Callable[[slice], None]) -> None:
+    """Half of the rows in each of two threads."""
+    halves.run(partial(work, slice(0, middle)), partial(work, slice(middle, None)))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -106,10 +147,7 @@ class DecoderModel:
         for number, (layer, kind) in enumerate(zip(self.layers, about.layers, strict=True)):
             if kind.rotary is not None and kind.rotary not in turns:
                 turns[kind.rotary] = rotary_turns(kind.rotary, places, about.head_size)
-            found = layer.attention(layer.attention_norm(x), streams, number, turns[kind.rotary])
-            x += found if layer.after_attention_norm is None else layer.after_attention_norm(found)
-            found = layer.feed_forward(layer.feed_forward_norm(x))
-            x += found if layer.after_feed_forward_norm is None else layer.after_feed_forward_norm(found)
+            layer(x, streams, number, turns[kind.rotary])
         logits = np.ascontiguousarray(self.output(self.last_norm(x[-len(streams) :])))
         if about.output_softcap:
             logits /= np.float32(about.output_softcap)
