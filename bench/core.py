@@ -22,6 +22,7 @@ from measure import Comparison, compare, geometric_mean, median_seconds
 from plot import ratio_bars
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from qkv import tune_allocator
 from qkv_server import core
 
 THREADS = 2
@@ -64,6 +65,7 @@ def main() -> int:
         f"NumPy {np.__version__} ({kernels}) against {core_peers.version()}, {THREADS} threads each; "
         "medians of interleaved rounds\n"
     )
+    tune_allocator()  # as the server does: two threads wait for each other where memory is given back and taken again
     sgemm = _sgemm_rate()
     threadpool_limits(1, user_api="blas")
     rates = core.Rates.measure()

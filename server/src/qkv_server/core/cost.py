@@ -21,11 +21,16 @@ WEIGHTS = frozenset({Quantity.WEIGHTS, Quantity.AVERAGED_WEIGHTS})
 UNMASKED = frozenset({Quantity.SCORES, Quantity.CAPPED_SCORES})
 OF_PAIRS = WEIGHTS | UNMASKED | {Quantity.MASKED_SCORES}
 
+# What threads cost each other, found by trials on two: too little in one call to be measured in a tenth of a second.
+WAITING = 3  # seconds lost for each in which another thread runs Python: one is woken late, after every operation
+CROWDING = 0.5  # by how much slower keys and values are read for each other thread that reads
+
 
 def predict(problem: Problem, dimensions: Dimensions, threads: int, rates: Rates) -> float:
     """The seconds of `solve` on so many threads, all of them free; dimensions were checked."""
     d, scores = dimensions, SCORE_PRODUCTS[dimensions.compute]
-    price = _Price(problem, d, rates)
+    sharing = 1 if planner.is_tiny(d) else threads
+    price = _Price(problem, d, rates, sharing)
     around = price.operands() + price.output()
     if planner.takes_reference(problem, d):
         return around + price.whole_arrays(price.type.reference, scores + 1)
@@ -39,17 +44,13 @@ def predict(problem: Problem, dimensions: Dimensions, threads: int, rates: Rates
         arithmetic += price.every_pair * 2 * d.head_size * scores * price.type.flop
     arithmetic += len(problem.outputs & OF_PAIRS) * price.every_pair * price.type.copied
     python = counted.tasks * price.type.forward.task + passes * price.tiles(price.type.forward, counted)
-    return (
-        around
-        + price.before(price.type.forward, plan)
-        + _shared(python, arithmetic, counted.tasks, 1 if planner.is_tiny(joined) else threads, rates)
-    )
+    return around + price.before(price.type.forward, plan) + _shared(python, arithmetic, counted.tasks, sharing, rates)
 
 
 def predict_gradients(problem: Problem, dimensions: Dimensions, threads: int, rates: Rates) -> float:
     """The seconds of `solve_gradients`; the rest is as for `predict`."""
     d, scores = dimensions, SCORE_PRODUCTS[dimensions.compute]
-    price = _Price(problem, d, rates)
+    price = _Price(problem, d, rates, threads)
     around = 2 * price.operands() + price.output()
     if planner.takes_reference(problem, d):
         return around + price.whole_arrays(price.type.reference_gradients, scores + 1 + GRADIENT_PRODUCTS)
@@ -64,7 +65,11 @@ def predict_gradients(problem: Problem, dimensions: Dimensions, threads: int, ra
     of_heads = d.batch * -(-d.kv_heads // plan.kv_heads)
     seconds = price.before(price.type.gradients, plan) + _shared(python, arithmetic, of_heads, threads, rates)
     if price.floating_mask:  # its gradient goes over all tiles once more, and makes their exponentials again
-        seconds += _shared(python, arithmetic, counted.tasks, threads, rates)
+        python = price.tiles(price.type.forward, counted) + price.tiles(price.type.gradients, counted)
+        features = scores * d.head_size + d.value_size
+        arithmetic = counted.pairs * (rates.mask_gradient + 2 * features * price.type.flop)
+        blocks = -(-d.queries // plan.queries)
+        seconds += _shared(python, arithmetic, blocks, threads, rates)
     return around + seconds
 
 
@@ -80,20 +85,22 @@ def _rows_lie_apart(problem: Problem, d: Dimensions) -> bool:
 
 
 def _shared(python: float, arithmetic: float, tasks: int, threads: int, rates: Rates) -> float:
-    """Seconds of tasks that are alike: several threads compute at a time, but one runs Python."""
+    """Seconds of tasks that are alike: several threads compute at a time, but one runs Python, and others wait."""
     sharing = min(threads, tasks)
     if sharing < 2:
         return python + arithmetic
-    return rates.handover + python + arithmetic * -(-tasks // sharing) / tasks
+    longest = (python + arithmetic) * -(-tasks // sharing) / tasks  # of a thread
+    return rates.handover + longest + WAITING * python * (sharing - 1) / sharing
 
 
 @dataclass(frozen=True, slots=True)
 class _Price:
-    """What parts of a problem cost, in seconds of one thread."""
+    """What parts of a problem cost, in seconds of one of so many threads."""
 
     problem: Problem
     dimensions: Dimensions
     rates: Rates
+    threads: int
 
     @property
     def type(self) -> TypeRates:
@@ -122,21 +129,25 @@ class _Price:
         d, of_type = self.dimensions, self.type
         features = scores * d.head_size + values * d.value_size
         each = rate.pair + 2 * features * of_type.flop + self._scoring()
-        if plan.path is Path.DECODE or self.by_distance:
+        if self.by_distance:
+            each += self.rates.by_distance
+        elif plan.path is Path.DECODE:
             each += self.rates.running
+        mapped = 0 if self.problem.visibility.block_map is None else counted.tasks * d.all_keys
         read = self.rates.read_by_one_row if counted.pairs == counted.keys else self.rates.read
+        read *= 1 + CROWDING * (max(min(self.threads, counted.tasks), 1) - 1)
         return (
             counted.pairs * each
             + counted.keys * (features * d.compute.itemsize * read + d.head_size * of_type.cut)
             + counted.hidden_pairs * self.rates.hiding.pair
+            + mapped * self.rates.mapped
         )
 
     def tiles(self, rate: PassRates, counted: Counts) -> float:
         """The Python of the tiles of a way over them."""
         hiding = self.rates.hiding.tile
-        if self.problem.visibility.block_map is None:
-            return counted.tiles * rate.tile + counted.hiding_tiles * hiding
-        return counted.tiles * (rate.tile + hiding) + counted.tasks * self.dimensions.all_keys * self.rates.mapped
+        looked_at = counted.hiding_tiles if self.problem.visibility.block_map is None else counted.tiles
+        return counted.tiles * rate.tile + looked_at * hiding
 
     def before(self, rate: PassRates, plan: Plan) -> float:
         """The Python of the call, and the judgement which rows need a running maximum, hidden keys and all."""

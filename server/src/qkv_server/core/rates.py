@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from qkv_server.core import products, rotary
+from qkv_server.core import pieces, products, rotary
 from qkv_server.core.attention import solve
 from qkv_server.core.check import check
 from qkv_server.core.gradients import solve_gradients
 from qkv_server.core.precision import FLOAT32, FLOAT64, DType
-from qkv_server.core.problem import Alignment, Path, Problem, RotaryPairing, Visibility
+from qkv_server.core.problem import Alibi, Alignment, Path, Problem, RotaryPairing, Scoring, Visibility
 from qkv_server.core.threads import spread_over
 
-SECONDS_EACH = 0.0002  # of one measurement, but at least two runs: the first finds no memory of its own
+SECONDS_EACH = 0.0005  # of one measurement, but at least three runs: the first finds no memory of its own
 MORE = 2  # tasks or tiles by which two calls differ
-KEYS, SIZE = 512, 64  # of a tile
-ROWS = {FLOAT32: 128, FLOAT64: 16}  # of a tile, so many that their time is not lost in that of the call
-FEW = 4  # rows of a product that takes as long as reading its matrix does
-READ_BYTES = 3 * 2**22  # of that matrix, which are more than the caches of a core hold
+ROWS, KEYS, SIZE = 256, 512, 64  # of a tile
+FEW = 4  # rows of a product that takes little longer than reading its matrix
+READ_BYTES = 2**24  # of that matrix, and of another: together more than most caches hold
 SCORE_PRODUCTS = {FLOAT32: 1, FLOAT64: 3}  # of a product of queries and keys: float64 is cut in parts
 GRADIENT_PRODUCTS = 4  # after the two of the forward pass
 EVERYTHING, CAUSAL = Visibility(), Visibility(causal=True, alignment=Alignment.BOTTOM_RIGHT)
+PLAIN = Scoring()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class PassRates:
     """Seconds of a way over the tiles in one type; of the reference, over all pairs."""
 
     call: float
-    task: float
+    task: float  # of which the first tile is cut in more pieces than others
     tile: float
     pair: float  # of a query row and a key, but for matrix products
 
@@ -80,6 +80,8 @@ class Rates:
     handover: float  # of tasks to another thread
     judged: float  # a number of an operand, to know whether rows need a running maximum
     running: float  # a pair, if they do
+    by_distance: float  # a pair, if they do because of biases by distance
+    mask_gradient: float  # a pair, but for matrix products
     angle: float  # its cosine and sine
     converted: float  # a number, between a type of 16 bits and float32
 
@@ -92,20 +94,22 @@ class Rates:
         """Measure this machine, in about 0.1 s; BLAS should have the one thread that it has when calls are computed."""
         angles, half = np.linspace(0, 1e3, 2**9), np.full(2**12, 0.5, np.float16)
         tiled, decode = (partial(_call, FLOAT32, path, keys=KEYS, size=SIZE) for path in (Path.TILED, Path.DECODE))
-        judged = _more(_call(FLOAT32, Path.BATCHED, heads=8, keys=KEYS, size=SIZE), decode(heads=8)) / (8 * KEYS * SIZE)
-        rows = ROWS[FLOAT32]
-        running = _more(decode(queries=rows) + judged * KEYS * SIZE, tiled(queries=rows)) / (rows * KEYS)
-        read, by_one_row = _reading()
+        numbers = 8 * KEYS * SIZE * 2  # of keys and values
+        judged = _more(_call(FLOAT32, Path.BATCHED, heads=8, keys=KEYS, size=SIZE), decode(heads=8)) / numbers
+        running = _more(decode(queries=ROWS) + 2 * judged * KEYS * SIZE, tiled(queries=ROWS)) / (ROWS * KEYS)
+        read, by_one_row = _reading(_flop(FLOAT32))
         return cls(
-            float32=_type_rates(FLOAT32, read),
-            float64=_type_rates(FLOAT64, read),
+            float32=_type_rates(FLOAT32, read, judged),
+            float64=_type_rates(FLOAT64, read, judged),
             read=read,
             read_by_one_row=by_one_row,
             hiding=_hiding_rates(),
             mapped=_mapped(),
             handover=_handover(),
-            judged=judged / 2,  # a key and a value
+            judged=judged,
             running=running,
+            by_distance=_by_distance(),
+            mask_gradient=_mask_gradient(),
             angle=_seconds(lambda: (np.cos(angles), np.sin(angles))) / angles.size,
             converted=_seconds(lambda: half.astype(np.float32).astype(np.float16)) / half.size / 2,
         )
@@ -128,34 +132,34 @@ def _hiding_rates() -> HidingRates:
 
     one, many = more(queries=2, keys=2), more(queries=2, keys=2, heads=1 + MORE)
     tile = _more(many, one) / MORE
-    pairs = ROWS[FLOAT32] * KEYS
-    tall = more(queries=ROWS[FLOAT32], keys=KEYS, size=SIZE)
-    return HidingRates(call=_more(one, tile), tile=tile, pair=_more(tall, one) / pairs)
+    tall = more(queries=ROWS, keys=KEYS, size=SIZE)
+    return HidingRates(call=_more(one, tile), tile=tile, pair=_more(tall, one) / (ROWS * KEYS))
 
 
-def _type_rates(dtype: DType, read: float) -> TypeRates:
-    rows = ROWS[dtype]
-    query, key, tile = (np.full(shape, 0.01, dtype) for shape in ((256, SIZE), (KEYS, SIZE), (256, KEYS)))
-    product = _seconds(lambda: np.matmul(np.matmul(query, key.T, out=tile), key))
-    flop = product / (4 * tile.size * SIZE)
+def _type_rates(dtype: DType, read: float, judged: float) -> TypeRates:
+    query, key, tile = (np.full(shape, 0.01, dtype) for shape in ((ROWS, SIZE), (KEYS, SIZE), (ROWS, KEYS)))
+    flop = _flop(dtype)
     one = products.factors(query[:1], 1.0)
     cut = _more(_seconds(lambda: products.scores(one, key)), _seconds(lambda: np.matmul(query[:1], key.T))) / key.size
-    scores = products.Scores(tile[:rows], None if dtype == FLOAT32 else tile[:rows] * 2.0**-60)
-    bias, heads = tile[:rows] * 2, np.full((1, 1, rows, SIZE), 0.5, dtype)
+    scores = products.Scores(tile, None if dtype == FLOAT32 else tile * 2.0**-60)
+    bias, heads = tile * 2, np.full((1, 1, ROWS, SIZE), 0.5, dtype)
     table = heads[..., : SIZE // 2]
 
     def rates(path: Path, *, gradients: bool) -> PassRates:
-        rows = ROWS[dtype] // 2 if path is Path.REFERENCE else ROWS[dtype]
         call = partial(_call, dtype, path, gradients=gradients)
-        small, tall = call(), call(keys=KEYS, queries=rows, size=SIZE)
         matrices = SCORE_PRODUCTS[dtype] + 1 + GRADIENT_PRODUCTS * gradients
-        of_products = matrices * (2 * rows * key.size * flop + key.nbytes * read) + key.size * cut
-        pair = _more(tall, small + of_products) / (rows * KEYS)
+        rest_of_pair = 2 * matrices * SIZE * flop
         if path is Path.REFERENCE:
-            return PassRates(call=small, task=0, tile=0, pair=pair)
-        tile = _more(call(keys=KEYS * (1 + MORE)), small) / MORE
-        task = _more(call(heads=1 + MORE), small) / MORE
-        return PassRates(call=_more(small, task), task=_more(task, tile), tile=tile, pair=pair)
+            small, tall = call(), call(keys=KEYS, queries=ROWS // 2, size=SIZE)
+            pair = _more(tall, small) / (ROWS // 2 * KEYS)
+            return PassRates(call=small, task=0, tile=0, pair=_more(pair, rest_of_pair))
+        tiles = 1 + MORE
+        of_key = SIZE * (matrices * dtype.itemsize * read + 2 * judged + (dtype == FLOAT64) * cut)
+        small, long, tall = call(keys=KEYS), call(keys=tiles * KEYS), call(keys=tiles * KEYS, queries=ROWS, size=SIZE)
+        pair = (_more(tall, long) / (tiles * KEYS) - of_key) / ROWS
+        tile = _more(long, small) / MORE
+        task = _more(call(heads=1 + MORE, keys=KEYS), small) / MORE
+        return PassRates(call=_more(small, task), task=_more(task, tile), tile=tile, pair=_more(pair, rest_of_pair))
 
     return TypeRates(
         forward=rates(Path.TILED, gradients=False),
@@ -169,6 +173,11 @@ def _type_rates(dtype: DType, read: float) -> TypeRates:
         bias=_seconds(lambda: products.add(scores, bias)) / bias.size,
         turned=_seconds(lambda: rotary.turned(heads, table, table, RotaryPairing.HALF_SPLIT)) / heads.size,
     )
+
+
+def _flop(dtype: DType) -> float:
+    query, key, tile = (np.full(shape, 0.01, dtype) for shape in ((ROWS, SIZE), (KEYS, SIZE), (ROWS, KEYS)))
+    return _seconds(lambda: np.matmul(np.matmul(query, key.T, out=tile), key)) / (4 * tile.size * SIZE)
 
 
 def _mapped() -> float:
@@ -193,16 +202,28 @@ def _handover() -> float:
         return _more(_seconds(lambda: spread((task, task))), _seconds(task))
 
 
-def _reading() -> tuple[float, float]:
-    """Seconds that products of few rows and of one take for a byte of their matrix: half of keys, half of values."""
-    tile = 4 * KEYS, 2 * SIZE
-    matrix = np.full((READ_BYTES // FLOAT32.itemsize // tile[0] // tile[1], *tile), 0.01, FLOAT32)
+def _by_distance() -> float:
+    call = partial(_call, FLOAT32, Path.TILED, queries=ROWS, keys=KEYS, visibility=CAUSAL)
+    return _more(call(scoring=Scoring(alibi=Alibi())), call()) / (ROWS * KEYS)
+
+
+def _mask_gradient() -> float:
+    call = partial(_call, FLOAT32, Path.TILED, gradients=True, queries=ROWS, keys=KEYS)
+    mask = np.zeros((ROWS, KEYS), FLOAT32)
+    return _more(call(visibility=Visibility(mask=mask)), call()) / mask.size
+
+
+def _reading(flop: float) -> tuple[float, float]:
+    """Seconds that products of few rows and of one take for a byte of keys and values, beside their flops."""
+    key, value = np.full((2, READ_BYTES // FLOAT32.itemsize // KEYS // SIZE, KEYS, SIZE), 0.01, FLOAT32)
+    whole = pieces.cut(KEYS, 2 * KEYS)
 
     def of(rows: int) -> float:
-        query, weights = matrix[:, :rows], np.full((len(matrix), rows, tile[0]), 0.01, FLOAT32)
-        start = time.perf_counter()  # once: what was read before is not in the caches any more
-        np.matmul(np.matmul(query, matrix.swapaxes(1, 2), out=weights), matrix)
-        return (time.perf_counter() - start) / (2 * matrix.nbytes)
+        query, weights = key[:, :rows].copy(), np.zeros((len(key), rows, KEYS), FLOAT32)
+        sums = np.zeros_like(query)
+        run = partial(pieces.scores, query, key, whole, weights)
+        seconds = _seconds(lambda: pieces.add_sums(sums, run(), value, whole))
+        return _more(seconds, 4 * rows * key.size * flop) / (2 * key.nbytes)
 
     return of(FEW), of(1)
 
@@ -217,10 +238,11 @@ def _call(
     keys: int = 1,
     size: int = 1,
     visibility: Visibility = EVERYTHING,
+    scoring: Scoring = PLAIN,
 ) -> float:
     """Seconds of one call of the core."""
     query, key = (np.full((1, heads, length, size), 0.01, dtype) for length in (queries, keys))
-    problem = Problem(query=query, key=key, path=path, visibility=visibility)
+    problem = Problem(query=query, key=key, path=path, visibility=visibility, scoring=scoring)
     dimensions = check(problem)
     if gradients:
         return _seconds(lambda: solve_gradients(problem, dimensions, query))
@@ -234,7 +256,7 @@ def _more(seconds: float, less: float) -> float:
 def _seconds(run: Callable[[], object]) -> float:
     """The least time of some runs, which others on the machine disturb the least."""
     times: list[float] = []
-    while len(times) < 2 or sum(times) < SECONDS_EACH:
+    while len(times) < 3 or sum(times) < SECONDS_EACH:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
