@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -126,13 +127,15 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
 
 
 def _requirements() -> Iterator[str]:
-    """What the two distributions need to be built and to run, but for each other."""
+    """What the two distributions need to be built and to run, but for each other, with the extras of the image."""
+    (extras,) = re.findall(r"/server\[(.+?)\]", (ROOT / "Dockerfile").read_text())
     for distribution in ("client", "server"):
         metadata = tomllib.loads((ROOT / distribution / "pyproject.toml").read_text())
         project = metadata["project"]
         yield from metadata["build-system"]["requires"]
         yield from (requirement for requirement in project["dependencies"] if not requirement.startswith("qkv"))
-        yield from project.get("optional-dependencies", {}).get("web", ())
+        for extra in extras.split(","):
+            yield from project.get("optional-dependencies", {}).get(extra, ())
 
 
 def _mirror() -> tuple[str, ...]:
