@@ -12,11 +12,11 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=bind,targe
     PIP_CONSTRAINT=/src/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
     pip --python /venv/bin/python install --no-cache-dir --no-compile ./client './server[models,web]'
 # Test suites, type stubs, headers and static libraries are for those who build on the packages: 12 MB. NumPy's f2py and
-# distutils build extensions: 2 MB. pyqwest is the HTTP client of connectrpc, of which we have the server: 16 MB. hf_xet and
-# huggingface_hub fetch models from a hub, which nothing here does: 19 MB.
+# distutils build extensions: 2 MB. pyqwest is the HTTP client of connectrpc, of which we have the server: 16 MB. hf_xet,
+# huggingface_hub and what it needs fetch models from a hub, which nothing here does: 24 MB. PyYAML reads without its C part.
 RUN find /venv/lib \( -type d \( -name tests -o -name include -o -name f2py -o -name distutils -o -name pyqwest \
-    -o -name hf_xet -o -name huggingface_hub \) \
-    -o -name '*.pyi' -o -name '*.a' -o -name '_simd.*.so' -o -name '_*_tests.*.so' \) -prune -exec rm -rf {} +
+    -o -name hf_xet -o -name huggingface_hub -o -name fsspec -o -name 'httpx2*' -o -name 'httpcore2*' \) \
+    -o -name '*.pyi' -o -name '*.a' -o -name '_simd.*.so' -o -name '_yaml.*.so' -o -name '_*_tests.*.so' \) -prune -exec rm -rf {} +
 # The base image has no bytecode of the standard library, and a read-only root lets no process keep what it compiled:
 # every start and every health check would compile again all that it imports (0.8 s of a core instead of 0.3 s).
 # So what is used is compiled here (8 MB), by using it: a server, a client, a call. That the call is answered also shows
