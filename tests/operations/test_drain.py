@@ -1,8 +1,12 @@
 """SIGTERM: calls under way are answered, new ones are refused, and the process ends with status 0."""
 
 import signal
+import socket
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,6 @@ from qkv_server.service.workers import Prepared, Turn
 from .conftest import GO_ON, UNDER_WAY, Held
 
 QUESTION = [[1.0, 2.0]]
-REFUSED = (qkv.UnavailableError, qkv.CancelledError)  # how gRPC answers a call that a stopping server never ran
 
 
 def ask(server: ServerProcess) -> list[list[float]]:
@@ -27,12 +30,36 @@ def ask(server: ServerProcess) -> list[list[float]]:
         return output
 
 
-def is_answered(client: qkv.Client) -> bool:
-    try:
-        client.health()
-    except REFUSED:
-        return False
-    return True
+@contextmanager
+def slowed(address: str) -> Iterator[str]:
+    """Where a client reaches a server that it hears at 4 MB/s, over buffers that hold little."""
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.socket() as server,
+        ThreadPoolExecutor() as threads,
+    ):
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        server.connect((host, int(port)))
+
+        def serve() -> None:
+            client, _ = listening.accept()
+            with client:
+                threads.submit(pass_on, client, server)
+                pass_on(server, client, bytes_per_second=4e6)
+
+        threads.submit(serve)
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+def pass_on(source: socket.socket, target: socket.socket, bytes_per_second: float = float("inf")) -> None:
+    """Copy one direction of a connection until it ends."""
+    with suppress(OSError):
+        while data := source.recv(2**14):
+            target.sendall(data)
+            time.sleep(len(data) / bytes_per_second)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_arithmetic_under_way_is_finished(held: Held, aside: ThreadPoolExecutor) -> None:
@@ -49,6 +76,21 @@ def test_arithmetic_under_way_is_finished(held: Held, aside: ThreadPoolExecutor)
         np.testing.assert_allclose(slow.result(SECONDS).output, expected, atol=1e-12)
     assert server.stop() == 0
     assert server.log.rstrip().endswith(": stopped")
+
+
+def test_a_slow_client_gets_the_whole_of_its_answer(held: Held, aside: ThreadPoolExecutor) -> None:
+    """An answer that is still on its way when the last call ends arrives before the connection is closed; status 0."""
+    server = held([])
+    query = np.random.default_rng(0).standard_normal((4096, 64))
+    with slowed(server.address) as address, qkv.Client(address, retries=False, timeout=SECONDS) as client:
+        call = aside.submit(client.attention, query, scale=0)
+        server.wait_for(UNDER_WAY)
+        server.terminate()
+        server.wait_for("draining")
+        server.write(GO_ON)
+        expected = np.broadcast_to(query.mean(axis=0), query.shape)
+        np.testing.assert_allclose(call.result(SECONDS).output, expected, atol=1e-12)
+    assert server.stop() == 0
 
 
 def test_all_that_was_admitted_is_answered(held: Held, aside: ThreadPoolExecutor) -> None:
@@ -73,12 +115,11 @@ def test_new_calls_are_refused(held: Held, aside: ThreadPoolExecutor) -> None:
         last = aside.submit(connected.attention, QUESTION)
         server.wait_for(UNDER_WAY)
         server.terminate()
-        while is_answered(connected):  # until the server has begun to stop
+        while connected.health() == qkv.Health.SERVING:  # until the server has begun to stop
             pass
-        with pytest.raises(REFUSED):
-            connected.attention(QUESTION)
-        with pytest.raises(REFUSED):
-            ask(server)
+        for refused in (lambda: connected.attention(QUESTION), lambda: ask(server)):
+            with pytest.raises(qkv.UnavailableError, match="the server is stopping"):
+                refused()
         server.write(GO_ON)
         assert last.result(SECONDS).output.tolist() == QUESTION
     assert server.stop() == 0

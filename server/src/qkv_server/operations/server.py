@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
+from qkv_server.operations.calls_under_way import CallsUnderWay
 from qkv_server.operations.health import Health
 from qkv_server.operations.models import WatchedModels
 from qkv_server.operations.settings import Settings, TLSFiles
@@ -46,6 +48,7 @@ class Server:
     addresses: tuple[str, ...]
     _web: "WebServer | None"
     _server: grpc.aio.Server
+    _under_way: CallsUnderWay
     _inference: oip.Inference
     _health: Health
     _models: WatchedModels | None
@@ -74,7 +77,8 @@ class Server:
         inference = oip.Inference(calls, health.of, oip.Models([oip.AttentionModel()]))
         of_models = model_methods(watched.models if watched is not None else Models(None))
         handlers = (attention.attention_handler(calls), models.model_handler(calls, of_models), inference.handler())
-        server.add_generic_rpc_handlers(handlers)
+        under_way = CallsUnderWay(handlers)
+        server.add_generic_rpc_handlers((under_way,))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         if settings.reflection:
             names = (attention.SERVICE, models.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
@@ -82,7 +86,7 @@ class Server:
         web = await _start_web(calls, of_models, health, settings)
         await server.start()
         health.serving()
-        return cls(addresses, web, server, inference, health, watched, workers, settings)
+        return cls(addresses, web, server, under_way, inference, health, watched, workers, settings)
 
     @property
     def web_address(self) -> str | None:
@@ -98,13 +102,19 @@ class Server:
         await asyncio.sleep(self._settings.drain_seconds)
         self._health.close()
         self._inference.close()
-        stopping = [self._server.stop(self._settings.grace_seconds)]
+        stopping = [self._stop_grpc()]
         if self._web is not None:
             stopping.append(self._web.stop(self._settings.grace_seconds))
         await asyncio.gather(*stopping)
         if self._models is not None:
             await self._models.close()
         return self._workers.close()
+
+    async def _stop_grpc(self) -> None:
+        begun = time.monotonic()
+        self._under_way.close()
+        await self._under_way.ended(self._settings.grace_seconds)
+        await self._server.stop(max(0.0, begun + self._settings.grace_seconds - time.monotonic()))
 
 
 async def run(settings: Settings) -> None:

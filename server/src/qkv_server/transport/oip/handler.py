@@ -135,7 +135,7 @@ class Inference:
         except ServiceError as error:
             await refuse(error, context)
 
-    async def _model_stream_infer(self, _: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def _model_stream_infer(self, _: AsyncIterator[bytes], context: Context) -> None:
         closed = asyncio.create_task(self._closed.wait())
         try:
             while True:
@@ -147,7 +147,7 @@ class Inference:
                 payload = coming.result()
                 if not isinstance(payload, bytes):
                     return  # the client has asked all that it wanted
-                yield await self._streamed(payload)
+                await context.write(await self._streamed(payload))
         finally:
             closed.cancel()
 
