@@ -5,17 +5,16 @@ The bytes of a protobuf message may be followed by more bytes of it: what stands
 bytes; and who receives them can leave it where it is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import cache, reduce
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
 from qkv import codec
+from qkv.fields import MOST_FIELDS, UnusualError, fields, length_delimited
 from qkv.v1.tensor_pb2 import Tensor
-from qkv.varint import read_varint, write_varint
 
 Descriptor: TypeAlias = Any  # protobuf's, of whichever implementation it has
 FieldDescriptor: TypeAlias = Any
@@ -23,7 +22,6 @@ M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 LARGE = 2**15  # bytes, from which on copying an array takes longer than keeping it apart
 ALIGNMENT = 8  # bytes, of the largest element
-MOST_FIELDS = 1000  # that are looked at one by one
 
 DATA = Tensor.DESCRIPTOR.fields_by_name["data"]
 
@@ -101,7 +99,7 @@ def receive(payload: bytes, kind: type[M_co]) -> Received[M_co]:
         splitter = _Splitter(payload)
         try:
             rest = splitter.split(kind.DESCRIPTOR, 0, len(payload), "")
-        except (_UnusualError, IndexError):
+        except UnusualError:
             pass  # protobuf knows what such bytes mean, or that they mean nothing
         else:
             return Received(kind.FromString(b"".join(rest)), splitter.apart)
@@ -115,17 +113,12 @@ def _header(message: Descriptor, path: str, size: int, start: int) -> bytes:
     """
     header = b""
     for padding in PADDINGS:
-        header = padding + _length(DATA, size)
+        header = padding + length_delimited(DATA.number, size)
         for enclosing in reversed(_fields_of(message, path)[:-1]):
-            header = _length(enclosing, len(header) + size) + header
+            header = length_delimited(enclosing.number, len(header) + size) + header
         if (start + len(header)) % ALIGNMENT == 0:
             break
     return header
-
-
-def _length(inner: FieldDescriptor, size: int) -> bytes:
-    """The tag of a field, and how many bytes are in it."""
-    return write_varint(inner.number << 3 | WireType.LENGTH_DELIMITED) + write_varint(size)
 
 
 @cache
@@ -145,19 +138,6 @@ def _ways(message: Descriptor) -> dict[int, FieldDescriptor]:
     return {each.number: each for each in inner if _ways(each.message_type)}
 
 
-class WireType(IntEnum):
-    """How long a field is; groups are not in use."""
-
-    VARINT = 0
-    FIXED64 = 1
-    LENGTH_DELIMITED = 2
-    FIXED32 = 5
-
-
-class _UnusualError(Exception):
-    """Bytes that are not ours to understand."""
-
-
 class _Splitter:
     """Goes over the fields of an encoded message. `apart` is the data found so far, by the path of its field."""
 
@@ -171,16 +151,19 @@ class _Splitter:
         pieces: list[bytes | memoryview] = []
         ways = _ways(message)
         kept = start  # from where on the bytes are not in the pieces yet
-        for number, begin, inside, after in self._fields(start, end):
+        for number, begin, inside, after in fields(self._payload, start, end):
+            self._left -= 1
+            if self._left < 0:
+                raise UnusualError
             way = ways.get(number)
             if way is None or inside is None:
                 continue
             name = path + way.name
             if any(data.startswith(name) for data in self.apart) and (way is DATA or way.containing_oneof):
-                raise _UnusualError  # which one holds is for protobuf to say
+                raise UnusualError  # which one holds is for protobuf to say
             if way.message_type is not None:
                 within = self.split(way.message_type, inside, after, f"{name}.")
-                pieces += (self._payload[kept:begin], _length(way, sum(map(len, within))), *within)
+                pieces += (self._payload[kept:begin], length_delimited(way.number, sum(map(len, within))), *within)
             elif after - inside >= LARGE:
                 self.apart[name] = self._payload[inside:after]
                 pieces.append(self._payload[kept:begin])
@@ -189,29 +172,3 @@ class _Splitter:
             kept = after
         pieces.append(self._payload[kept:end])
         return pieces
-
-    def _fields(self, start: int, end: int) -> Iterator[tuple[int, int, int | None, int]]:
-        """Of each field its number, its begin, the begin of what is inside if it has a length, and its end."""
-        begin = start
-        while begin < end:
-            self._left -= 1
-            if self._left < 0:
-                raise _UnusualError
-            tag, after = read_varint(self._payload, begin)
-            inside = None
-            match tag & 7:
-                case WireType.VARINT:
-                    _, after = read_varint(self._payload, after)
-                case WireType.FIXED64:
-                    after += 8
-                case WireType.FIXED32:
-                    after += 4
-                case WireType.LENGTH_DELIMITED:
-                    size, inside = read_varint(self._payload, after)
-                    after = inside + size
-                case _:
-                    raise _UnusualError
-            if after > end:
-                raise _UnusualError
-            yield tag >> 3, begin, inside, after
-            begin = after

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkv import codec, wire
+from qkv import codec, fields, wire
 from qkv.v1.attention_pb2 import AttentionRequest, DifferentiateRequest, MergeRequest
 from qkv.v1.tensor_pb2 import DATA_TYPE_FLOAT32, Matrix, Operand, Tensor
 from qkv.wire import ALIGNMENT, Draft, Received, data_of, receive
@@ -142,7 +142,7 @@ def test_a_message_of_very_many_fields_is_left_to_protobuf() -> None:
     """Going over a million small fields in Python would take a second."""
     request = AttentionRequest(query={"tensor": {"data": b"12345678"}})
     assert receive(request.SerializeToString(), AttentionRequest).apart
-    payload = request.SerializeToString() + b"\x50\x01" * wire.MOST_FIELDS
+    payload = request.SerializeToString() + b"\x50\x01" * fields.MOST_FIELDS
     received = receive(payload, AttentionRequest)
     assert not received.apart
     assert received.message.query.tensor.data == b"12345678"

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from qkv import Violation, codec
+from qkv.fields import MOST_FIELDS, UnusualError, fields, length_delimited
 from qkv.third_party.open_inference_pb2 import InferTensorContents, ModelInferRequest, ModelInferResponse
 from qkv.v1 import tensor_pb2
 from qkv.v1.tensor_pb2 import DataType
-from qkv.varint import read_varint, write_varint
-from qkv.wire import MOST_FIELDS, Draft, Received, WireType
+from qkv.wire import Draft, Received
 from qkv_server.service.errors import InvalidRequestError
 
 Array = npt.NDArray[Any]
@@ -44,9 +44,9 @@ TYPED = {
     "UINT8": "uint_contents",
 }
 
-RAW_INPUT = ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | WireType.LENGTH_DELIMITED
-RAW_OUTPUT = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | WireType.LENGTH_DELIMITED
-LONGEST_SIZE = 5  # bytes of a tag or a size that protobuf reads
+RAW_INPUT = ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+RAW_OUTPUT = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+LONGEST_HEADER = 6  # bytes of a tag and a size that protobuf surely reads: 1, for the fields here, and 5
 
 
 def receive(payload: bytes) -> Received[ModelInferRequest]:
@@ -71,21 +71,15 @@ def _split(payload: bytes) -> tuple[bytes, list[memoryview] | None]:
     whole = memoryview(payload)
     pieces: list[memoryview] = []
     raw: list[memoryview] = []
-    begin = 0
     try:
-        while begin < len(whole):
-            tag, after_tag = read_varint(whole, begin)
-            size, inside = read_varint(whole, after_tag)
-            end = inside + size
-            usual = tag & 7 == WireType.LENGTH_DELIMITED and inside - after_tag <= LONGEST_SIZE and end <= len(whole)
-            if not usual or len(pieces) + len(raw) == MOST_FIELDS:
+        for number, begin, inside, end in fields(whole, 0, len(whole)):
+            if inside is None or inside - begin > LONGEST_HEADER or len(pieces) + len(raw) == MOST_FIELDS:
                 return payload, None
-            if payload[begin] == RAW_INPUT:
+            if number == RAW_INPUT:
                 raw.append(whole[inside:end])
             else:
                 pieces.append(whole[begin:end])
-            begin = end
-    except IndexError:
+    except UnusualError:
         return payload, None
     return b"".join(pieces), raw
 
@@ -94,7 +88,7 @@ def encode(draft: Draft[ModelInferResponse]) -> list[bytes | memoryview]:
     """The pieces of the bytes of a response; what is apart is its raw contents, in their order."""
     pieces: list[bytes | memoryview] = [draft.message.SerializeToString()]
     for contents in (draft.apart or {}).values():
-        pieces += (write_varint(RAW_OUTPUT) + write_varint(len(contents)), contents)
+        pieces += (length_delimited(RAW_OUTPUT, len(contents)), contents)
     return pieces
 
 

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from qkv.fields import length_delimited
 from qkv.third_party.open_inference_pb2 import (
     ModelConfigRequest,
     ModelConfigResponse,
@@ -34,8 +35,7 @@ from qkv.third_party.open_inference_pb2 import (
     ServerReadyRequest,
     ServerReadyResponse,
 )
-from qkv.varint import write_varint
-from qkv.wire import Draft, Received, WireType
+from qkv.wire import Draft, Received
 from qkv_server.service.calls import Calls, Method
 from qkv_server.service.errors import ServiceError, UnknownModelError
 from qkv_server.service.limits import Limits
@@ -47,7 +47,7 @@ from qkv_server.transport.oip.models import Model, Models
 from qkv_server.transport.oip.statistics import Statistics
 from qkv_server.transport.status import refuse, status_of
 
-RESPONSE_IN_STREAM = ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER << 3 | WireType.LENGTH_DELIMITED
+RESPONSE_IN_STREAM = ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 EXTENSIONS = ("model_configuration", "parameters", "statistics")
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 DISTRIBUTION = "qkv-server"
@@ -230,4 +230,4 @@ def _in_stream(draft: Draft[ModelInferResponse]) -> bytes:
     """The bytes of a ModelStreamInferResponse, whose every response is the last of its request."""
     draft.message.parameters[FINAL].bool_param = True
     pieces = contents.encode(draft)
-    return b"".join((write_varint(RESPONSE_IN_STREAM), write_varint(sum(map(len, pieces))), *pieces))
+    return b"".join((length_delimited(RESPONSE_IN_STREAM, sum(map(len, pieces))), *pieces))
