@@ -1,6 +1,7 @@
 """The life of the models: their folder is watched, and health says which of them are ready."""
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from qkv_server.transport.models import SERVICE
 
 if TYPE_CHECKING:
     from qkv_server.service.models.served import ServedModel
+
+log = logging.getLogger(__name__)
 
 FOLDER_SECONDS = 1.0  # between two looks at the folder
 HEALTH_SECONDS = 0.1  # between two looks at what is ready
@@ -50,5 +53,8 @@ async def _watch(repository: "Repository[ServedModel]", health: Health) -> None:
         health.parts({f"{SERVICE}/{each.name}": each.state is State.READY for each in repository.entries()})
         await asyncio.sleep(HEALTH_SECONDS)
         if time.monotonic() - looked >= FOLDER_SECONDS:
-            await asyncio.to_thread(repository.refresh)
+            try:
+                await asyncio.to_thread(repository.refresh)
+            except Exception:  # a defect must not end the watching
+                log.exception("the folder of models was not looked at")
             looked = time.monotonic()

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -72,19 +73,23 @@ class Server:
             ]
         )
         addresses = tuple(_bind(server, address, settings.tls) for address in settings.addresses)
-        watched = _watch_models(settings, health)
-        calls = Calls(workers, settings.limits)
-        inference = oip.Inference(calls, health.of, oip.Models([oip.AttentionModel()]))
-        of_models = model_methods(watched.models if watched is not None else Models(None))
-        handlers = (attention.attention_handler(calls), models.model_handler(calls, of_models), inference.handler())
-        under_way = CallsUnderWay(handlers)
-        server.add_generic_rpc_handlers((under_way,))
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        if settings.reflection:
-            names = (attention.SERVICE, models.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server, oip.DESCRIBED)
-        web = await _start_web(calls, of_models, health, settings)
-        await server.start()
+        async with AsyncExitStack() as undo:
+            watched = _watch_models(settings, health)
+            if watched is not None:
+                undo.push_async_callback(watched.close)
+            calls = Calls(workers, settings.limits)
+            inference = oip.Inference(calls, health.of, oip.Models([oip.AttentionModel()]))
+            of_models = model_methods(watched.models if watched is not None else Models(None))
+            handlers = (attention.attention_handler(calls), models.model_handler(calls, of_models), inference.handler())
+            under_way = CallsUnderWay(handlers)
+            server.add_generic_rpc_handlers((under_way,))
+            health_pb2_grpc.add_HealthServicer_to_server(health, server)
+            if settings.reflection:
+                names = (attention.SERVICE, models.SERVICE, oip.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+                reflection.enable_server_reflection(names, server, oip.DESCRIBED)
+            web = await _start_web(calls, of_models, health, settings)
+            await server.start()
+            undo.pop_all()
         health.serving()
         return cls(addresses, web, server, under_way, inference, health, watched, workers, settings)
 
