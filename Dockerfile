@@ -32,14 +32,16 @@ LABEL org.opencontainers.image.title="qkv" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /venv /venv
 COPY LICENSE /usr/share/doc/qkv/LICENSE
+# The one place that the server writes to, when it converts GGUF: a volume, which takes over this folder's owner.
+RUN install --directory --owner=10001 --group=10001 /var/cache/qkv
 # DONTWRITEBYTECODE: the root may be read-only. UNBUFFERED: logs appear when they are written, also before a crash.
-# QKV_MODELS, unset here, names the folder of models: mount one, and a place that can be written to as XDG_CACHE_HOME if it
-# has GGUF. QKV_ADDRESS is where the server listens, QKV_WEB_ADDRESS where it does so for browsers and curl, and QKV_TARGET is what
-# the client (and so the health check) calls.
+# QKV_MODELS, unset here, names the folder of models: mount one. QKV_ADDRESS is where the server listens, QKV_WEB_ADDRESS where
+# it does so for browsers and curl, and QKV_TARGET is what the client (and so the health check) calls.
 ENV PATH=/venv/bin:$PATH \
     PYTHONPYCACHEPREFIX=/venv/pycache \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    XDG_CACHE_HOME=/var/cache \
     QKV_ADDRESS=0.0.0.0:50051 \
     QKV_WEB_ADDRESS=0.0.0.0:8080 \
     QKV_TARGET=localhost:50051

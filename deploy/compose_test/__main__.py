@@ -5,6 +5,8 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from compose_test import parts
 from compose_test.checks import check
@@ -29,7 +31,9 @@ def _on_engine() -> int:
     """As users do: images come from registries, packages from PyPI."""
     say("using the engine that is there")
     plugin = _works("docker", "compose", "version")
-    return check(Project(parts.ROOT, ("docker", "compose") if plugin else (str(parts.compose()),)))
+    command = ("docker", "compose") if plugin else (str(parts.compose()),)
+    with tempfile.TemporaryDirectory() as scratch:
+        return check(Project(parts.ROOT, command, Path(scratch) / "models"))
 
 
 def _on_own_engine() -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from google.rpc.status_pb2 import Status
 
 import qkv
-from compose_test import envoy, grpc_web
+from compose_test import envoy, grpc_web, tiny_models
 from compose_test.commands import run, say
 from compose_test.project import ENVOY, GRPC, IMAGE, WEB, Project, inspect, ip_address, running
 from compose_test.traffic import traffic
@@ -94,6 +94,23 @@ def http(project: Project) -> str:
     if answer["output"]["matrix"]["values"] != [1, 2]:  # one key has all the weight
         raise CheckError(f"not the value: {answer}")
     return "HTTP: passed"
+
+
+def models(project: Project) -> str:
+    """Models that are put into the folder of a running server are served, GGUF too, as transformers computes them."""
+    project.models.rmdir()  # which was missing when the server started, so that the engine made it
+    project.models.mkdir()
+    project.compose("restart", "server")
+    with qkv.Client(project.address(GRPC), wait_for_ready=True, timeout=PATIENCE) as client:
+        if before := tiny_models.states(client):
+            raise CheckError(f"an empty folder has {before}")
+        begin = time.monotonic()
+        tiny_models.put(project.models)
+        _wait_until("two models", lambda: list(tiny_models.states(client).values()) == ["ready", "ready"])
+        seconds = time.monotonic() - begin
+        if different := tiny_models.differences(client):
+            raise CheckError(f"not what transformers computes: {different}")
+    return f"models: a folder and a GGUF file served {seconds:.1f} s after they were put there"
 
 
 def replicas(project: Project) -> str:
@@ -186,6 +203,7 @@ CHECKS: tuple[Callable[[Project], str], ...] = (
     start,
     demo_client,
     http,
+    models,
     replicas,
     kill_and_return_under_load,
     stop_and_return_under_load,

@@ -18,6 +18,7 @@ from compose_test.project import Project
 BASE = "python:3.11-slim-bookworm"
 BARE = Path(__file__).parent / "bare"
 PROJECT = Path("/run/project")
+MODELS = Path("/run/models")
 START_SECONDS = 60
 STOP_SECONDS = 60
 
@@ -34,7 +35,7 @@ def main() -> int:
         if not run("docker", "images", "--quiet", BASE):
             python = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
             run("docker", "import", "--change", python, parts.base(), BASE)
-        return check(Project(PROJECT, (str(parts.compose()),)))
+        return check(Project(PROJECT, (str(parts.compose()),), MODELS))
 
 
 @contextmanager

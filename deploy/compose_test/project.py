@@ -15,16 +15,18 @@ GRPC, WEB, ENVOY = "QKV_PORT", "QKV_WEB_PORT", "QKV_ENVOY_PORT"
 
 
 class Project:
-    """A folder with docker-compose.yml and the command that reads it."""
+    """A folder with docker-compose.yml, the command that reads it, and the folder of its models."""
 
-    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, command: tuple[str, ...], models: Path) -> None:
         self._command = (*command, "--project-directory", str(folder), "--project-name", NAME)
+        self.models = models
         self.ports = dict(zip((GRPC, WEB, ENVOY), _free_ports(3), strict=True))
 
     def compose(self, *arguments: str) -> str:
         """What `docker compose` prints."""
         variables = {name: str(port) for name, port in self.ports.items()}
-        return run(*self._command, *arguments, environment={**variables, "QKV_IMAGE": IMAGE})
+        variables |= {"QKV_IMAGE": IMAGE, "QKV_MODELS": str(self.models)}
+        return run(*self._command, *arguments, environment=variables)
 
     def containers(self, *services: str) -> list[str]:
         """The containers of services, ended ones too."""

@@ -1,9 +1,7 @@
 // Multi-head self-attention on "I love bears", computed by a qkv server.
-#include <google/protobuf/util/time_util.h>
 #include <grpcpp/grpcpp.h>
 
 #include <cstdlib>
-#include <exception>
 #include <iomanip>
 #include <iostream>
 #include <string>
@@ -17,8 +15,7 @@
 
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kWrongUsage = 2;
+const char kUsage[] = "  --heads N               attention heads; they divide the 4 features (2)\n";
 
 const std::vector<std::string> kWords = {"I", "love", "bears"};
 
@@ -36,7 +33,7 @@ qkv::v1::AttentionRequest Question(unsigned heads) {
 
 // A table of a tensor of rank 2, a row for each word.
 void Print(const std::string& title, const qkv::v1::Operand& operand) {
-  const std::vector<float> values = Float32Values(operand);
+  const std::vector<float> values = Float32Values(operand.tensor());
   const std::size_t columns = values.size() / kWords.size();
   std::cout << title << '\n' << std::fixed << std::setprecision(6);
   for (std::size_t row = 0; row < kWords.size(); ++row) {
@@ -48,29 +45,13 @@ void Print(const std::string& title, const qkv::v1::Operand& operand) {
   }
 }
 
-void PrintError(const grpc::Status& status) {
-  const ErrorDetails details = ReadErrorDetails(status);
-  std::cerr << CodeName(status.error_code());
-  if (!details.info.reason().empty()) std::cerr << " (" << details.info.reason() << ')';
-  // The message says in one line what the violations say field by field.
-  if (details.bad_request.field_violations().empty()) std::cerr << ": " << status.error_message();
-  std::cerr << '\n';
-  for (const auto& violation : details.bad_request.field_violations()) {
-    std::cerr << "  " << violation.field() << ": " << violation.description() << '\n';
-  }
-  if (details.retry_info.has_retry_delay()) {
-    std::cerr << "  try again after " << google::protobuf::util::TimeUtil::ToString(details.retry_info.retry_delay())
-              << '\n';
-  }
-}
-
 int Run(const Options& options) {
-  const auto stub = qkv::v1::AttentionService::NewStub(Connect(options.target, options.tls ? &*options.tls : nullptr));
+  const auto stub = qkv::v1::AttentionService::NewStub(Connect(options.target, options.tls));
 
   grpc::ClientContext context;
   context.set_deadline(In(options.timeout));
   qkv::v1::AttentionResponse response;
-  const grpc::Status status = stub->Attend(&context, Question(options.heads), &response);
+  const grpc::Status status = stub->Attend(&context, Question(NumberOf(options, "heads", 2u)), &response);
   if (!status.ok()) {
     PrintError(status);
     return kFailed;
@@ -83,16 +64,5 @@ int Run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    const Options options = ParseOptions(argc, argv);
-    if (!options.help) return Run(options);
-    std::cout << kUsage;
-    return EXIT_SUCCESS;
-  } catch (const UsageError& error) {
-    std::cerr << "attend: " << error.what() << '\n' << kUsage;
-    return kWrongUsage;
-  } catch (const std::exception& error) {
-    std::cerr << "attend: " << error.what() << '\n';
-    return kFailed;
-  }
+  return Main({"attend", kUsage, {{"heads", required_argument, nullptr, 0}}, Run}, argc, argv);
 }

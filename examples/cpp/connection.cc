@@ -16,11 +16,11 @@ std::string ReadFile(const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& target, const Tls* tls) {
+std::shared_ptr<grpc::Channel> Connect(const std::string& target, const std::optional<Tls>& tls) {
   grpc::ChannelArguments arguments;
   // gRPC's own limit is 4 MiB; how large an answer may be is the server's to say.
   arguments.SetMaxReceiveMessageSize(-1);
-  if (tls == nullptr) return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  if (!tls) return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
 
   if (tls->certificate.empty() != tls->certificate_key.empty()) {
     throw std::runtime_error("certificate and key: expected both for mutual TLS, or none");

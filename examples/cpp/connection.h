@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 // An empty path is a file that is not used.
@@ -15,8 +16,8 @@ struct Tls {
   std::string server_name;      // the name in the server's certificate; empty: that of the target
 };
 
-// A channel with TLS, or in plain text where `tls` is null. Throws std::runtime_error for a file that cannot be read.
-std::shared_ptr<grpc::Channel> Connect(const std::string& target, const Tls* tls = nullptr);
+// A channel with TLS, or in plain text without. Throws std::runtime_error for a file that cannot be read.
+std::shared_ptr<grpc::Channel> Connect(const std::string& target, const std::optional<Tls>& tls = std::nullopt);
 
 // The deadline that is so many seconds away.
 std::chrono::system_clock::time_point In(double seconds);

@@ -1,6 +1,9 @@
 #include "error_details.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <array>
+#include <iostream>
 
 namespace {
 
@@ -34,4 +37,20 @@ std::string CodeName(grpc::StatusCode code) {
       "DATA_LOSS", "UNAUTHENTICATED"};
   const auto number = static_cast<std::size_t>(code);
   return number < kNames.size() ? kNames[number] : std::to_string(code);
+}
+
+void PrintError(const grpc::Status& status) {
+  const ErrorDetails details = ReadErrorDetails(status);
+  std::cerr << CodeName(status.error_code());
+  if (!details.info.reason().empty()) std::cerr << " (" << details.info.reason() << ')';
+  // The message says in one line what the violations say field by field.
+  if (details.bad_request.field_violations().empty()) std::cerr << ": " << status.error_message();
+  std::cerr << '\n';
+  for (const auto& violation : details.bad_request.field_violations()) {
+    std::cerr << "  " << violation.field() << ": " << violation.description() << '\n';
+  }
+  if (details.retry_info.has_retry_delay()) {
+    std::cerr << "  try again after " << google::protobuf::util::TimeUtil::ToString(details.retry_info.retry_delay())
+              << '\n';
+  }
 }

@@ -19,3 +19,6 @@ ErrorDetails ReadErrorDetails(const grpc::Status& status);
 
 // As INVALID_ARGUMENT.
 std::string CodeName(grpc::StatusCode code);
+
+// On standard error: the code, the reason, a line for each violation, and when to try again.
+void PrintError(const grpc::Status& status);

@@ -1,4 +1,4 @@
-// Between arrays of float and the operands of the contract.
+// Between arrays of float and the tensors of the contract.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +24,10 @@ inline qkv::v1::Operand Float32Operand(const std::vector<std::int64_t>& shape, c
   return operand;
 }
 
-// An answer has the type of its query, so this suits the answers to a float32 query.
-inline std::vector<float> Float32Values(const qkv::v1::Operand& operand) {
-  const std::string& data = operand.tensor().data();
-  if (operand.tensor().data_type() != qkv::v1::DATA_TYPE_FLOAT32 || data.size() % sizeof(float) != 0) {
+// An answer has the type of its query, so this suits the answers to a float32 query; and vectors of models.
+inline std::vector<float> Float32Values(const qkv::v1::Tensor& tensor) {
+  const std::string& data = tensor.data();
+  if (tensor.data_type() != qkv::v1::DATA_TYPE_FLOAT32 || data.size() % sizeof(float) != 0) {
     throw std::runtime_error("expected a float32 tensor");
   }
   std::vector<float> values(data.size() / sizeof(float));

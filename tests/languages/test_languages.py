@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from languages import run
+from languages.models import QUESTION, Answers
 from serving import ServerProcess
 
 from qkv.cli.main import main as qkv
@@ -13,7 +15,17 @@ from qkv.cli.main import main as qkv
 PASSES = """
 build: ; @echo built > built
 run: ; @test -n "$(TARGET)" && echo "$(TARGET)" > target
+models: ; @test "$(OPTIONS)" = --vectors && cat ../said
 conformance: ; @echo one moment; cp "$(VECTORS)/manifest.json" . && echo "go: 4 passed, 0 failed"
+"""
+
+ANSWERS = Answers(np.array([[0.5], [-1.0], [2e-3]], np.float32), "Honey,\nor \r\u2028 fish.\n", ("bert", "llama"))
+SAID = f"""
+bert: READY
+vectors: [0.5, -1.0, 2.0E-3]
+{QUESTION}
+{ANSWERS.text}
+llama: END
 """
 
 Try = Callable[..., tuple[int, list[str]]]
@@ -39,19 +51,21 @@ def languages(
     monkeypatch.setattr(run, "TOOLS", {"go": ("true",), "java": ("true", "a-tool-that-nobody-has")})
     monkeypatch.delenv("CI", raising=False)
 
-    def try_go(makefile: str, *names: str) -> tuple[int, list[str]]:
+    def try_go(makefile: str, *names: str, said: str = SAID) -> tuple[int, list[str]]:
         (tmp_path / "go").mkdir()
         (tmp_path / "go" / "Makefile").write_text(makefile)
-        status = run.try_all(names or ["go"], server.address, vectors, tmp_path, tmp_path / "logs")
+        (tmp_path / "said").write_bytes(said.encode())
+        suite = run.Suite(server.address, vectors, ANSWERS)
+        status = run.try_all(names or ["go"], suite, tmp_path, tmp_path / "logs")
         return status, capsys.readouterr().out.splitlines()
 
     return try_go
 
 
 def test_a_language_that_passes(languages: Try, server: ServerProcess, tmp_path: Path) -> None:
-    """It is built, run with the address of the server, and put to the whole suite; what it said is in its log."""
-    status, (built, passed) = languages(PASSES)
-    assert (status, passed) == (0, "go: 4 passed, 0 failed")
+    """It is built, run with the address of the server, asked of models, put to the whole suite; its log has it all."""
+    status, (built, *passed) = languages(PASSES)
+    assert (status, passed) == (0, ["go: bert and llama answer as in Python", "go: 4 passed, 0 failed"])
     assert built.startswith("go: built in ")
     assert (tmp_path / "go" / "built").exists()
     assert (tmp_path / "go" / "target").read_text() == f"{server.address}\n"
@@ -64,6 +78,7 @@ def test_a_language_that_passes(languages: Try, server: ServerProcess, tmp_path:
     [
         ("@echo built > built", "@echo no such module; exit 3", "no such module"),
         ('echo "$(TARGET)" > target', "echo no connection; exit 1", "no connection"),
+        ("cat ../said", "echo no model; exit 1", "no model"),
         ("go: 4 passed, 0 failed", "go: 3 passed, 1 failed", "go: 3 passed, 1 failed"),
         ("go: 4 passed, 0 failed", "go: 1 passed, 0 failed", "go: 1 passed, 0 failed"),
         ("go: 4 passed", "rust: 4 passed", "rust: 4 passed, 0 failed"),
@@ -77,6 +92,26 @@ def test_a_language_that_fails(rule: str, other: str, said: str, languages: Try)
     status, lines = languages(makefile)
     assert status == 1
     assert f"  {said}" in lines
+    assert lines[-2:] == ["go: failed", "failed: go"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "other", "why"),
+    [
+        ("2.0E-3", "2.002E-3", "the vectors differ by 2.0e-06 from the Python client's, expected at most 1e-06"),
+        ("2.0E-3", "NaN", "the vectors differ by nan"),
+        (", 2.0E-3", "", "2 numbers after `vectors: `, expected 3"),
+        ("vectors", "weights", "0 numbers after `vectors: `, expected 3"),
+        ("fish.\n", "fish.", "the answer is 'Honey,\\nor \\r\\u2028 fish.', expected"),
+        (QUESTION, "What?", "the answer is '', expected"),
+    ],
+)
+def test_a_language_that_is_answered_otherwise(printed: str, other: str, why: str, languages: Try) -> None:
+    """Vectors that differ by more than 1e-6 and a text that differs at all are a failure, shown with both."""
+    assert printed in SAID
+    status, lines = languages(PASSES, said=SAID.replace(printed, other))
+    assert status == 1
+    assert any(line.startswith(f"  {why}") for line in lines)
     assert lines[-2:] == ["go: failed", "failed: go"]
 
 

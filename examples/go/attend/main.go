@@ -12,6 +12,7 @@ import (
 	"example.com/qkv/connection"
 	"example.com/qkv/failure"
 	qkvv1 "example.com/qkv/gen/qkv/v1"
+	"example.com/qkv/tensor"
 )
 
 var words = []string{"I", "love", "bears"}
@@ -45,7 +46,7 @@ func main() {
 func question(heads uint32) *qkvv1.AttentionRequest {
 	return &qkvv1.AttentionRequest{
 		// A word to a row, a feature to a column. With key and value left unset the query attends to itself.
-		Query: float32Operand([]int64{3, 4}, []float32{
+		Query: tensor.Float32Operand([]int64{3, 4}, []float32{
 			0.5, 0.8, 0.2, 0.6,
 			0.7, 0.1, 0.9, 0.3,
 			0.4, 0.6, 0.3, 0.8,
@@ -78,7 +79,7 @@ func run(target string, security connection.TLS, timeout time.Duration, request 
 
 // printTable prints an answer of rank 2, a row for each word.
 func printTable(title string, operand *qkvv1.Operand) error {
-	values, err := float32Values(operand)
+	values, err := tensor.Float32Values(operand.GetTensor())
 	if err != nil {
 		return err
 	}

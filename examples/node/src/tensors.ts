@@ -1,5 +1,5 @@
-/** Arrays of float32 to operands and back. */
-import { DataType, type Operand } from "./gen/qkv/v1/tensor";
+/** Arrays of float32 to operands, and tensors to arrays. */
+import { DataType, type Operand, type Tensor } from "./gen/qkv/v1/tensor";
 
 const width = 4; // bytes
 const littleEndian = true; // the contract's bytes are, on every machine; a Float32Array has the machine's order
@@ -15,14 +15,16 @@ export function float32Operand(shape: number[], values: number[]): Operand {
   };
 }
 
-/** The values of an answer to a float32 query, in C order. */
-export function float32Values(operand: Operand | undefined): number[] {
-  const source = operand?.source;
-  if (source?.oneofKind !== "tensor" || source.tensor.dataType !== DataType.DATA_TYPE_FLOAT32) {
-    throw new TypeError("the answer is no float32 tensor");
-  }
+/** The tensor of an answer to a tensor. */
+export function tensorOf(operand: Operand | undefined): Tensor | undefined {
+  return operand?.source.oneofKind === "tensor" ? operand.source.tensor : undefined;
+}
+
+/** The values of an answer in float32, in C order. */
+export function float32Values(tensor: Tensor | undefined): number[] {
+  if (tensor?.dataType !== DataType.DATA_TYPE_FLOAT32) throw new TypeError("the answer is no float32 tensor");
   // The bytes are a part of the message they came in, at an offset of it.
-  const { buffer, byteOffset, byteLength } = source.tensor.data;
+  const { buffer, byteOffset, byteLength } = tensor.data;
   const view = new DataView(buffer, byteOffset, byteLength);
   return Array.from({ length: byteLength / width }, (_, index) => view.getFloat32(width * index, littleEndian));
 }

@@ -1,6 +1,6 @@
 //! Where the server is and how to speak to it.
 
-use crate::v1::attention_service_client::AttentionServiceClient;
+use crate::v1::{attention_service_client::AttentionServiceClient, model_service_client::ModelServiceClient};
 use anyhow::{Context, Result};
 use clap::builder::FalseyValueParser;
 use std::{fs, path::Path, path::PathBuf, time::Duration};
@@ -35,8 +35,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A client that connects at its first call. Clones of it share the connection.
-    pub fn client(&self) -> Result<AttentionServiceClient<Channel>> {
+    /// A client of attention. Clones of it share its connection.
+    pub fn attention(&self) -> Result<AttentionServiceClient<Channel>> {
+        Ok(AttentionServiceClient::new(self.channel()?).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A client of whole models. Clones of it share its connection.
+    pub fn models(&self) -> Result<ModelServiceClient<Channel>> {
+        Ok(ModelServiceClient::new(self.channel()?).max_decoding_message_size(MAX_MESSAGE_BYTES))
+    }
+
+    /// A connection that is opened by the first call.
+    fn channel(&self) -> Result<Channel> {
         let tls = self.tls_config()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut endpoint =
@@ -44,7 +54,7 @@ impl Connection {
         if let Some(tls) = tls {
             endpoint = endpoint.tls_config(tls)?;
         }
-        Ok(AttentionServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        Ok(endpoint.connect_lazy())
     }
 
     fn tls_config(&self) -> Result<Option<ClientTlsConfig>> {

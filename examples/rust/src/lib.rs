@@ -1,11 +1,13 @@
-//! The contract of qkv in Rust, and what a client adds to it: how to connect, deadlines, and arrays as tensors.
+//! The contract of qkv in Rust, and what a client adds to it: how to connect, deadlines, refusals, arrays as tensors.
 
 mod connection;
 mod deadline;
+mod refusal;
 mod tensor;
 
 pub use connection::Connection;
 pub use deadline::deadline_exceeded;
+pub use refusal::print_refusal;
 
 /// Package `qkv.v1`, generated from `protos/` by `build.rs`.
 pub mod v1 {

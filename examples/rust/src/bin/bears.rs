@@ -1,12 +1,11 @@
 //! Asks qkv for self-attention on "I love bears", with two heads, and prints the new embeddings.
 
-use anyhow::{Chain, Context, Result};
+use anyhow::{Context, Result};
 use clap::Parser;
 use qkv_example::v1::{AttentionRequest, MultiHead, Scoring, Tensor};
-use qkv_example::{deadline_exceeded, Connection};
+use qkv_example::{deadline_exceeded, print_refusal, Connection};
 use std::{process::ExitCode, time::Duration};
-use tonic::{Request, Status};
-use tonic_types::StatusExt;
+use tonic::Request;
 
 const WORDS: [&str; 3] = ["I", "love", "bears"];
 #[rustfmt::skip]
@@ -29,7 +28,7 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let mut client = arguments.connection.client()?;
+    let mut client = arguments.connection.attention()?;
 
     let mut request = Request::new(question());
     // The deadline goes with the call: the server stops computing too when it has passed.
@@ -67,23 +66,4 @@ fn print_table(output: &Tensor) -> Result<()> {
         println!("{word:<5}{cells}");
     }
     Ok(())
-}
-
-/// What the server says about a failed call (AIP-193): the reason, every wrong field, when to come back.
-fn print_refusal(status: &Status) {
-    eprintln!("{:?}: {}", status.code(), status.message());
-    // Only what failed on this side, such as connecting, has causes; the last is the first to have failed.
-    if let Some(cause) = Chain::new(status).skip(1).last() {
-        eprintln!("cause: {cause}");
-    }
-    let details = status.get_error_details();
-    if let Some(info) = details.error_info() {
-        eprintln!("reason: {}", info.reason);
-    }
-    for violation in details.bad_request().iter().flat_map(|request| &request.field_violations) {
-        eprintln!("{}: {}", violation.field, violation.description);
-    }
-    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
-        eprintln!("retry after {delay:?}");
-    }
 }

@@ -33,7 +33,7 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let client = arguments.connection.client()?;
+    let client = arguments.connection.attention()?;
     let service = call::service();
     let cases = Manifest::read(&arguments.vectors)?.cases;
 
