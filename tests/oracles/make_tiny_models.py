@@ -2,7 +2,6 @@
 
 Run `PYTHONPATH=tests python -m oracles.make_tiny_models` in an environment with tests/oracles/requirements.txt.
 Each model is a folder as models are published; the goldens beside its files were computed from the files themselves.
-The trainers of word pieces and unigrams break ties by chance: another run gives other vocabularies, as good as these.
 """
 
 import json
@@ -14,9 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers  # type: ignore[import-not-found]  # only in the environment of the oracles
-from oracles.tiny_architectures import CAUSAL, LABELS, MASKED, SEQUENCE_TO_SEQUENCE, Tiny, tiny_models
+from oracles.tiny_decoders import decoders
+from oracles.tiny_encoder_decoders import encoder_decoders
+from oracles.tiny_encoders import encoders
 from oracles.tiny_gguf import write_gguf
 from oracles.tiny_goldens import Array, embedding, greedy, states_of_one_stack, states_of_two_stacks, tokenized
+from oracles.tiny_model import CAUSAL, LABELS, MASKED, SEQUENCE_TO_SEQUENCE, Tiny
 from oracles.tiny_text import CHAT, QUESTIONS, TOKENIZED
 from oracles.tiny_weights import draw_weights
 
@@ -32,7 +34,7 @@ def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for tiny in tiny_models():
+    for tiny in (*encoders(), *decoders(), *encoder_decoders()):
         if not names or tiny.name in names:
             seed = next(seed for seed in range(MOST_SEEDS) if _made(tiny, FOLDER / tiny.name, seed))
             size = sum(file.stat().st_size for file in (FOLDER / tiny.name).rglob("*") if file.is_file())

@@ -1,6 +1,13 @@
-"""Tokenizers of every kind that the families use, each trained on a few sentences: about 300 pieces."""
+"""Tokenizers of every kind that the families use, each with about 300 pieces of a few sentences.
+
+Pairs are learned by the trainer of the library. Those of word pieces and unigrams break ties by chance: there, pieces
+are taken that save the most letters.
+"""
 
 import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from oracles.tiny_text import CORPUS
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -10,15 +17,27 @@ UNIGRAM_PIECES = 200
 WORD_PIECES = 220
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))  # pieces for what no other piece spells
 
+OF_ROBERTA = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+
 
 def word_pieces(*, lowercase: bool) -> Tokenizer:
     """BERT's: words, then the longest pieces of each; [CLS] … [SEP]."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - no password but a piece
+    tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(CORPUS, _trainer(trainers.WordPieceTrainer, WORD_PIECES, special))
+    spellings = _spellings(tokenizer, lambda word, begin, end: "##" * (begin > 0) + word[begin:end])
+    pieces = [*special, *_saving(spellings, WORD_PIECES - len(special), marks="##")]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")  # noqa: S106 - no password but a piece
+    tokenizer.add_special_tokens(special)
     pair = tuple((name, special.index(name)) for name in ("[CLS]", "[SEP]"))
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", pair)
     return tokenizer
@@ -75,17 +94,39 @@ def sentence_pairs(special: list[str], *, prefix_space: bool) -> Tokenizer:
     return tokenizer
 
 
-def sentence_unigrams(special: list[str]) -> Tokenizer:
-    """SentencePiece's unigram model, of T5 and Marian: a space before the text, </s> behind it."""
+def sentence_unigrams(special: list[str], after: tuple[str, ...] = ("</s>",)) -> Tokenizer:
+    """SentencePiece's unigram model, of T5, Marian and mBART: a space before the text, </s> behind it."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = _trainer(trainers.UnigramTrainer, UNIGRAM_PIECES, special, unk_token="<unk>")  # noqa: S106 - no password but a piece
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    end = special.index("</s>")
-    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A </s> $B:1 </s>:1", [("</s>", end)])
+    spellings = _spellings(tokenizer, lambda word, begin, end: word[begin:end])
+    chosen = _saving(spellings, UNIGRAM_PIECES - len(special))
+    scores = {piece: math.log(spellings[piece] / spellings.total()) for piece in chosen}
+    pieces = [*((piece, 0.0) for piece in special), *scores.items()]
+    tokenizer.model = models.Unigram(pieces, special.index("<unk>"))
+    tokenizer.add_special_tokens(special)
+    ends = [(piece, special.index(piece)) for piece in after]
+    tokenizer.post_processor = processors.TemplateProcessing(["$A", *after], None, ends)
     return tokenizer
+
+
+def _spellings(tokenizer: Tokenizer, spelled: Callable[[str, int, int], str]) -> Counter[str]:
+    """How often each part of the corpus' words comes, as `spelled(word, begin, end)` has it."""
+    sentences = (tokenizer.normalizer.normalize_str(sentence) for sentence in CORPUS)
+    words = [word for sentence in sentences for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(sentence)]
+    spans = ((word, begin, end) for word in words for end in range(len(word) + 1) for begin in range(end))
+    return Counter(spelled(*span) for span in spans)
+
+
+def _saving(spellings: Counter[str], number: int, marks: str = "") -> Iterable[str]:
+    """All letters, and the longer pieces that save the most of them; so many in all."""
+
+    def rank(piece: str) -> tuple[bool, int, str]:
+        letters = len(piece.removeprefix(marks))
+        return letters > 1, -(letters - 1) * spellings[piece], piece
+
+    return sorted(spellings, key=rank)[:number]
 
 
 def _byte_level(special: list[str], words: pre_tokenizers.PreTokenizer) -> Tokenizer:

@@ -1,6 +1,8 @@
 """The commands `qkv-server models …`: the folder of models, looked at and added to without a running server."""
 
+import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ import click
 
 from qkv_server.operations.server import MissingExtraError
 from qkv_server.packaged_models import PACKAGED, packaged_model
+from qkv_server.transformers import gguf_parts
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.repository.folder import scan
 
@@ -25,6 +28,7 @@ FOLDER = click.option(
     show_envvar=True,
     help="The folder of models.",
 )
+COPY = click.option("--copy", is_flag=True, help="Copy the files: a container does not see what links lead to.")
 COLUMNS = ("name", "state", "architecture", "parameters", "size")
 
 
@@ -36,23 +40,30 @@ def models() -> None:
 @models.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="What it is called; the name of the file or folder if not given.")
+@COPY
 @FOLDER
-def add(path: Path, name: str | None, folder: Path) -> None:
-    """Add the model at PATH, a folder or a .gguf file, by a link to it. A running server serves it within seconds."""
-    path = path.resolve()
-    _add(folder, name or path.name.removesuffix(".gguf"), path)
+def add(path: Path, name: str | None, copy: bool, folder: Path) -> None:
+    """Add the model at PATH, a folder or a .gguf file (of several parts any), by a link to it or a copy.
+
+    A running server serves it within seconds.
+    """
+    path = Path(os.path.abspath(path))  # no link is followed: its name may be all that tells a .gguf file
+    _add(folder, name or gguf_parts.model_name(path), path, copy=copy)
 
 
 @models.command("add-packaged")
+@COPY
 @FOLDER
-def add_packaged(folder: Path) -> None:
+def add_packaged(copy: bool, folder: Path) -> None:
     """Add the models that installed packages bring (server/models.txt)."""
     for name in PACKAGED:
         path = packaged_model(name)
         if path is None:
             click.echo(f"{name}: its package is not installed")
+        elif (folder / name).is_dir() and not (folder / name).is_symlink():
+            click.echo(f"{name}: is there already, in a folder of its own")
         else:
-            _add(folder, name, path)
+            _add(folder, name, path, copy=copy)
 
 
 @models.command("list")
@@ -104,22 +115,39 @@ def _scaled(number: float, units: Sequence[str]) -> str:
     return f"{number:.3g}{units[-1]}"
 
 
-def _add(folder: Path, name: str, path: Path) -> None:
-    """Load a model, so that none is added that cannot be, and link to it."""
+def _add(folder: Path, name: str, path: Path, *, copy: bool) -> None:
+    """Load a model, so that none is added that cannot be, and link to it or copy it."""
     if not re.fullmatch(r"[\w-][\w.-]*", name):
         raise click.ClickException(f"{name!r} is no name: letters, digits, '.', '_' and '-', the first no '.'")
-    link = folder / name
-    if (link.is_symlink() or link.exists()) and link.resolve() != path.resolve():
-        raise click.ClickException(f"{link} is there already; remove it, or give another --name")
+    place = folder / name
+    if (place.is_symlink() or place.exists()) and place.resolve() != path.resolve():
+        raise click.ClickException(f"{place} is there already; remove it, or give another --name")
     try:
         files = _loaded(name, path)
         folder.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(path)
+        if copy:
+            _copy(path, place)
+        elif not place.is_symlink():
+            place.symlink_to(path)
     except (ModelFileError, OSError) as error:
         raise click.ClickException(str(error)) from None
     parameters = _scaled(files.weights.parameters, ("", "k", "M", "B"))
     click.echo(f"{name}: {files.config.get('model_type')}, {parameters} parameters")
+
+
+def _copy(path: Path, place: Path) -> None:
+    """Make a folder of the files of a model, whole from the moment that it has its name."""
+    unfinished = place.with_name(f".{place.name}")  # hidden ones are no models
+    shutil.rmtree(unfinished, ignore_errors=True)
+    file = gguf_parts.named(path)
+    if file is None:
+        shutil.copytree(path, unfinished)
+    else:
+        unfinished.mkdir()
+        for part in gguf_parts.parts(file):
+            shutil.copyfile(part, unfinished / part.name)
+    place.unlink(missing_ok=True)  # a link to the same model
+    unfinished.rename(place)
 
 
 def _progress_of(name: str) -> "Progress":

@@ -20,6 +20,7 @@ ARCHITECTURES = {
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "gemma": gguf.MODEL_ARCH.GEMMA,
     "gemma2": gguf.MODEL_ARCH.GEMMA2,
+    "gemma3": gguf.MODEL_ARCH.GEMMA3,
     "gpt2": gguf.MODEL_ARCH.GPT2,
 }
 CUTS = {"llama": "llama-bpe", "qwen2": "qwen2", "qwen3": "qwen2", "gpt2": "gpt-2"}
@@ -31,12 +32,16 @@ def write_gguf(
     folder: Path,
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     without: tuple[str, ...] = (),
+    part_tensors: int = 0,
     **others: Any,
 ) -> None:
-    """Write `folder` to `path`, matrices as `kind`, without some keys, and with other values of some."""
+    """Write `folder` to `path`, matrices as `kind`, without some keys, and with other values of some.
+
+    With `part_tensors` in parts of so many, as llama.cpp's gguf-split names them.
+    """
     files = read_model(folder)
-    config, name = files.config, str(files.config["model_type"])
-    writer = gguf.GGUFWriter(path, name)
+    config, name = files.config, str(files.config["model_type"]).removesuffix("_text")
+    writer = gguf.GGUFWriter(path, name, split_max_tensors=part_tensors)
     for key, value in (
         _sizes(config) | _tokenizer(folder, name) | {key.replace("__", "."): value for key, value in others.items()}
     ).items():
@@ -67,9 +72,14 @@ def converted(name: str, tensor_name: str, tensor: npt.NDArray[np.float32], conf
 
 
 def rotary_base(config: Any) -> float | None:
-    """Of either form of a config; None if it has no rotary positions."""
-    base: float | None = config.get("rope_theta", config.get("rope_parameters", {}).get("rope_theta"))
+    """Of either form of a config, of layers without a window; None if it has no rotary positions."""
+    base: float | None = config.get("rope_theta", _rotary(config).get("rope_theta"))
     return base
+
+
+def _rotary(config: Any) -> Any:
+    said = config.get("rope_parameters", {})
+    return said.get("full_attention", said)
 
 
 def _sizes(config: Any) -> dict[str, Any]:
@@ -82,12 +92,15 @@ def _sizes(config: Any) -> dict[str, Any]:
         keys.Attention.HEAD_COUNT: config.get("num_attention_heads", config.get("n_head")),
         keys.Attention.HEAD_COUNT_KV: config.get("num_key_value_heads"),
         keys.Attention.KEY_LENGTH: config.get("head_dim"),
+        keys.Attention.VALUE_LENGTH: config.get("head_dim"),
         keys.Attention.LAYERNORM_RMS_EPS: config.get("rms_norm_eps"),
         keys.Attention.LAYERNORM_EPS: config.get("layer_norm_epsilon"),
         keys.Attention.SLIDING_WINDOW: config.get("sliding_window"),
         keys.LLM.ATTN_LOGIT_SOFTCAPPING: config.get("attn_logit_softcapping"),
         keys.LLM.FINAL_LOGIT_SOFTCAPPING: config.get("final_logit_softcapping"),
         keys.Rope.FREQ_BASE: rotary_base(config),
+        keys.Rope.SCALING_TYPE: "linear" if _rotary(config).get("rope_type") == "linear" else None,
+        keys.Rope.SCALING_FACTOR: _rotary(config).get("factor"),
     }
     return {key: value for key, value in sizes.items() if value is not None}
 

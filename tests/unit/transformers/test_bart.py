@@ -1,4 +1,4 @@
-"""BART as its files describe it: how answers begin, and what its tables must be."""
+"""BART and mBART as their files describe them: how answers begin, and what its tables must be."""
 
 from dataclasses import replace
 
@@ -20,6 +20,14 @@ def test_a_forced_first_token_is_read_at_once() -> None:
     assert bart.build(replace(files, generation=generation)).prompt_ids == (2,)
 
 
+def test_an_mbart_answers_in_the_language_that_is_forced() -> None:
+    """The decoder reads its start and the code of the target language; the code of the source ends the text."""
+    files = read_model(FOLDER / "mbart")
+    assert [files.tokenizer.piece(token) for token in bart.build(files).prompt_ids] == ["</s>", "de_DE"]
+    assert files.tokenizer.encode("bears").pieces[-2:] == ["</s>", "en_XX"]
+    assert files.languages == (("en", "de"),)
+
+
 def test_positions_bound_source_and_answer() -> None:
     """It reads as many tokens as it has positions, on either side."""
     model = bart.build(read_model(FOLDER / "bart"))
@@ -29,6 +37,8 @@ def test_positions_bound_source_and_answer() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"normalize_before": True}, "config has 'normalize_before': True, expected false"),
+        ({"model_type": "mbart"}, "has no tensor 'model.encoder.layer_norm.weight', expected one of shape (32,)"),
         (
             {"max_position_embeddings": 60},
             "tensor 'model.encoder.embed_positions.weight' has shape (66, 32), expected (62, 32)",
@@ -43,3 +53,23 @@ def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> No
     with pytest.raises(ModelFileError) as refusal:
         bart.build(with_config(FOLDER / "bart", changed))
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("generation", "message"),
+    [
+        ({"decoder_start_token_id": 301}, "'decoder_start_token_id': 301, expected the number of a token, below 301"),
+        ({"forced_bos_token_id": -1}, "'forced_bos_token_id': -1, expected the number of a token, below 301"),
+        ({"bad_words_ids": [[301]]}, "'bad_words_ids': [[301]], expected lists of numbers of tokens, below 301"),
+        ({"bad_words_ids": "x"}, "'bad_words_ids': 'x', expected lists of numbers of tokens, below 301"),
+        ({"max_length": 2}, "'max_length': 2, expected a whole number above 2"),
+        ({"max_new_tokens": 0}, "'max_new_tokens': 0, expected a whole number above 0"),
+        ({"eos_token_id": ["</s>"]}, "'eos_token_id': ['</s>'], expected the number of a token, or several"),
+    ],
+)
+def test_what_cannot_be_said_of_answers_is_named(generation: dict[str, object], message: str) -> None:
+    """What generation_config.json says is checked when the model is loaded, not when it answers."""
+    files = read_model(FOLDER / "bart")
+    with pytest.raises(ModelFileError) as refusal:
+        bart.build(replace(files, generation={**files.generation, **generation}))
+    assert str(refusal.value) == f"bart: generation_config has {message}"

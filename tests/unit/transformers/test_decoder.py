@@ -11,7 +11,7 @@ from qkv_server.transformers.stacks.decoder import DecoderModel
 
 from .tiny_models import FOLDER, questions
 
-FAMILIES = ("gemma", "gemma2", "gpt2", "llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("gemma", "gemma2", "gemma3", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 CLEAR_MARGIN = 0.05  # between the two best tokens, from which on rounding does not choose
 
 

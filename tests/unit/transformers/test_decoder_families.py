@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qkv_server.core import YarnScaling
+from qkv_server.core import LinearScaling, YarnScaling
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
@@ -42,6 +42,8 @@ def changed(folder: Path, family: str, **fields: Any) -> DecoderModel:
         ("llama", {"intermediate_size": 65}, "expected (65, 32)"),
         ("llama", {"num_hidden_layers": 3}, "has no tensor 'model.layers.2."),
         ("llama", {"vocab_size": None}, "config has no 'vocab_size', expected a whole number from 1"),
+        ("llama", {"model_type": None}, "config has no model_type, expected one of"),
+        ("gpt2", {"n_layer": 3}, "has no tensor 'transformer.h.2.ln_1.weight'"),
         ("llama", {"model_type": "lama"}, "config has model_type 'lama', expected one of"),
         ("gemma2", {"layer_types": ["full_attention"]}, "expected 2 of full_attention and sliding_attention"),
         ("gemma2", {"rope_parameters": 1}, "'rope_parameters': 1, expected a mapping"),
@@ -79,17 +81,22 @@ def test_rotary_parameters_are_read_in_both_forms(tmp_path: Path) -> None:
 
 
 def test_layers_with_a_window_may_turn_otherwise(tmp_path: Path) -> None:
-    """Rotary parameters by layer type, as Gemma 3 has them, reach the layers of that type."""
-    by_type = {
-        "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
-        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
-    }
-    model = changed(tmp_path, "gemma2", rope_parameters=by_type)
-    sliding, full = (layer.rotary for layer in model.description.layers)
-    assert sliding is not None
-    assert full is not None
-    assert (sliding.base, sliding.scaling) == (1e4, None)
-    assert (full.base, full.scaling is not None) == (1e6, True)
+    """Gemma 3's rotary parameters by layer type say the same as its older fields for the two bases."""
+    newer = load(read_model(FOLDER / "gemma3")).description
+    older = changed(
+        tmp_path,
+        "gemma3",
+        rope_parameters=None,
+        layer_types=None,
+        rope_theta=1e6,
+        rope_scaling={"rope_type": "linear", "factor": 8.0},
+        rope_local_base_freq=1e4,
+        sliding_window_pattern=6,
+    )
+    assert older.description == newer
+    *sliding, full = (layer.rotary for layer in older.description.layers)
+    assert sliding == [RotaryDescription(base=1e4)] * 5
+    assert full == RotaryDescription(base=1e6, scaling=LinearScaling(factor=8.0))
 
 
 def test_company_changes_no_more_than_rounding() -> None:

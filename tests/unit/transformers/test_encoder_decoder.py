@@ -16,11 +16,11 @@ from qkv_server.transformers.stacks.greedy import greedy
 
 from .tiny_models import FOLDER
 
-FAMILIES = ("bart", "marian", "t5", "t5-gated")
+FAMILIES = ("bart", "marian", "mbart", "t5", "t5-gated")
 CLEAR_MARGIN = 0.05  # between the two best tokens, from which on rounding does not choose
 
 # Of logits. The oracle's Marian is ill-conditioned: its float32 is up to 5.4e-4 from its own float64.
-TOLERANCE = {"bart": 1e-4, "marian": 1e-3, "t5": 1e-4, "t5-gated": 1e-4}
+TOLERANCE = {"bart": 1e-4, "marian": 1e-3, "mbart": 1e-4, "t5": 1e-4, "t5-gated": 1e-4}
 
 Array = npt.NDArray[Any]
 

@@ -13,6 +13,8 @@ from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import ModelFiles, gguf_file, gguf_metadata, read_model
 from qkv_server.transformers.files.gguf_metadata import Metadata, config
 from qkv_server.transformers.files.gguf_tokenizer import tokenizer
+from qkv_server.transformers.loading import load
+from qkv_server.transformers.stacks.description import DecoderDescription
 
 gguf = pytest.importorskip("gguf", reason="the extra `models` is not installed")
 
@@ -78,6 +80,15 @@ def test_a_converted_model_is_the_one_it_was_made_of(tmp_path: Path, name: str) 
         assert files.tokenizer.decode(golden["ids"]) == golden["decoded"]
 
 
+def test_layers_of_gemma_3_keep_their_windows_and_bases(tmp_path: Path) -> None:
+    """What a file of Gemma 3 does not say is as in llama.cpp: each sixth layer sees all, the others turn by 10 000."""
+    found = load(read_model(written(tmp_path, "gemma3"))).description
+    assert isinstance(found, DecoderDescription)
+    assert found == load(read_model(TINY / "gemma3")).description
+    assert [layer.window for layer in found.layers] == [6, 6, 6, 6, 6, None]
+    assert [layer.rotary.base for layer in found.layers if layer.rotary is not None] == [1e4] * 5 + [1e6]
+
+
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"])
 def test_blocks_are_widened_as_the_library_does(tmp_path: Path, kind: str) -> None:
     """A quantized tensor has the float32 numbers that `gguf` makes of its blocks."""
@@ -117,15 +128,17 @@ def test_a_folder_with_one_file_is_that_model(tmp_path: Path) -> None:
         read_model(path.parent)
 
 
-def test_scores_cut_texts_as_sentencepiece_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "space_before"), [("bpe", True), ("bpe_symbols", False)])
+def test_scores_cut_texts_as_sentencepiece_does(tmp_path: Path, name: str, space_before: bool) -> None:
     """A vocabulary with scores in place of merges gives the tokens that SentencePiece itself gave."""
-    golden = json.loads((GOLDENS / "sentencepiece.json").read_text("utf-8"))
+    golden = json.loads((GOLDENS / "sentencepiece" / f"{name}.json").read_text("utf-8"))
     metadata = {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.tokens": golden["tokens"],
         "tokenizer.ggml.scores": golden["scores"],
         "tokenizer.ggml.token_type": golden["kinds"],
         "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.add_space_prefix": space_before,
     }
     backend = tokenizer(Metadata(tmp_path, metadata))
     for asked in golden["texts"]:

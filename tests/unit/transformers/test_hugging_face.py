@@ -61,6 +61,10 @@ def test_minilm_is_what_its_files_say() -> None:
         (lambda folder: (folder / "config.json").write_bytes(b"\xff{}"), r"^config.json: is no JSON: "),
         (lambda folder: (folder / "config.json").write_text("[]"), r"^config.json: is a JSON list, expected an object"),
         (
+            lambda folder: (folder / "chat_template.jinja").write_bytes(b"a\xff"),
+            r"^chat_template.jinja: is no text in UTF-8: invalid start byte at byte 1$",
+        ),
+        (
             lambda folder: (folder / "model.safetensors").unlink(),
             r"^tiny: has neither model.safetensors nor model.safetensors.index.json$",
         ),
@@ -199,7 +203,10 @@ def test_the_tokens_that_end_an_answer_have_an_order_of_sources(folder: Path) ->
     assert read_model(folder).end_ids == {9}
 
 
-def test_a_translation_model_says_its_languages(folder: Path) -> None:
-    """The pair of a MarianTokenizer is that of the model."""
-    change(folder / "tokenizer_config.json", source_lang="en", target_lang="de")
+@pytest.mark.parametrize(
+    "said", [{"source_lang": "en", "target_lang": "de"}, {"src_lang": "en_XX", "tgt_lang": "de_DE"}]
+)
+def test_a_translation_model_says_its_languages(folder: Path, said: dict[str, str]) -> None:
+    """The pair of a MarianTokenizer, or of an MBartTokenizer, is that of the model."""
+    change(folder / "tokenizer_config.json", **said)
     assert read_model(folder).languages == (("en", "de"),)

@@ -1,5 +1,6 @@
 """Marian's .bin files: read as they were written, under the names of Hugging Face, and never beyond their end."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,34 @@ def test_a_recurrence_that_is_not_there_may_be_any(tmp_path: Path) -> None:
     assert files.config["decoder_autoregression"] == "self-attention"
 
 
-def test_a_vocabulary_of_sentencepiece_alone_is_told(tmp_path: Path) -> None:
-    """Without tokenizer.json the error says what lies there in its place."""
+def test_a_vocabulary_of_sentencepiece_gives_the_same_tokens(tmp_path: Path) -> None:
+    """Without the tokenizer.json of their package, the packaged models have the same tokens from its vocabularies."""
+    for name in ("enpt", "pten"):
+        folder = shutil.copytree(packaged(name), tmp_path / name)
+        expected = read_model(folder).tokenizer
+        (folder / "tokenizer.json").unlink()
+        found = read_model(folder).tokenizer
+        for text in ("", "The bear lives by the old river.", "O urso come peixe no rio às 7:45. 🐻", "  ①  ﬁsh\t東京 "):
+            assert found.encode(text).ids == expected.encode(text).ids
+            assert found.encode(text).ids[-1] == 0
+
+
+def test_a_vocabulary_must_be_one(tmp_path: Path) -> None:
+    """Without tokenizer.json the error says what lies there in its place: nothing, a broken vocabulary, or two."""
     folder = write_model(tmp_path, binary(model()))
-    (folder / "tokenizer.json").rename(folder / "vocab.enpt.spm")
-    with pytest.raises(ModelFileError, match=r"has no tokenizer.json; vocab.enpt.spm must be converted to it"):
-        read_model(folder)
+    (folder / "tokenizer.json").unlink()
+    for name, problem in (
+        ("", "has no tokenizer.json, and no file to make one of, expected one"),
+        ("srcvocab.enpt.spm", "srcvocab.enpt.spm: is truncated, or no model of SentencePiece"),
+        (
+            "trgvocab.enpt.spm",
+            "no tokenizer.json, and srcvocab.enpt.spm, trgvocab.enpt.spm to make one of, expected one",
+        ),
+    ):
+        if name:
+            (folder / name).write_text("no such model")
+        with pytest.raises(ModelFileError, match=problem):
+            read_model(folder)
 
 
 def test_of_several_models_none_is_guessed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ FAMILIES: Mapping[str, Callable[[ModelFiles], Model]] = {
     "distilbert": bert.build,
     "gpt2": gpt2.build,
     "marian": marian.build,
+    "mbart": bart.build,
     "mt5": t5.build,
     "roberta": bert.build,
     "t5": t5.build,
@@ -33,7 +34,8 @@ def load(files: ModelFiles) -> Model:
     kind = files.config.get("model_type")
     build = FAMILIES.get(kind) if isinstance(kind, str) else None
     if build is None:
-        raise ModelFileError(files.path, f"config has model_type {kind!r}, expected one of {', '.join(FAMILIES)}")
+        has = f"model_type {kind!r}" if "model_type" in files.config else "no model_type"
+        raise ModelFileError(files.path, f"config has {has}, expected one of {', '.join(FAMILIES)}")
     model = build(files)
     known = model.description.vocabulary_size
     if files.tokenizer.highest_id >= known:  # it would be read from beyond the embedding

@@ -7,16 +7,16 @@ output.
 import math
 from functools import partial
 
-from qkv_server.transformers.families.answers import longest_answer, prompt_ids
-from qkv_server.transformers.families.config import activation, count, flag, number, refusal
+from qkv_server.transformers.families import bart
+from qkv_server.transformers.families.answers import prompt_ids
+from qkv_server.transformers.families.config import count, flag
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
-from qkv_server.transformers.families.parameters import layer_norm
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
 from qkv_server.transformers.layers.output_layer import output_layer
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
-from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
+from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderModel
 
 PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
 
@@ -24,24 +24,10 @@ PROJECTIONS = ("fc_q", "fc_k", "fc_v", "fc_o")
 def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
     """An annalog. Raises ModelFileError for what is missing, wrong, or not known."""
     size, vocabulary, positions = (count(files, name) for name in ("d_model", "vocab_size", "max_position_embeddings"))
-    blocks = _blocks(files, "decoder")
+    blocks = bart.side_blocks(files, "decoder", PROJECTIONS)
     layers = count(files, "decoder_layers")
-    prompt = prompt_ids(files)
     return EncoderDecoderModel(
-        description=EncoderDecoderDescription(
-            architecture=files.config["model_type"],
-            vocabulary_size=vocabulary,
-            hidden_size=size,
-            heads=count(files, "encoder_attention_heads"),
-            encoder_layers=count(files, "encoder_layers"),
-            decoder_layers=layers,
-            source_tokens=positions,
-            context_tokens=positions,
-            norm_first=False,
-            prompt_ids=prompt,
-            end_ids=files.end_ids,
-            answer_tokens=longest_answer(files, prompt, positions),
-        ),
+        description=bart.description(files, positions, prompt_ids(files)),
         encoder_embedding=_embedding(files, "encoder"),
         encoder=_encoder(files),
         decoder_embedding=_embedding(files, "decoder"),
@@ -64,27 +50,8 @@ def _embedding(files: ModelFiles, side: str) -> InputEmbedding:
     )
 
 
-def _blocks(files: ModelFiles, side: str) -> Blocks:
-    size, heads = count(files, "d_model"), count(files, f"{side}_attention_heads")
-    if size % heads:
-        raise refusal(files, f"{side}_attention_heads", f"a divisor of d_model, {size}")
-    return Blocks(
-        weights=files.weights,
-        norm=lambda name: layer_norm(files.weights, name, size, number(files, "layer_norm_eps", 1e-5)),
-        hidden_size=size,
-        heads=heads,
-        head_size=size // heads,
-        feed_forward_size=count(files, f"{side}_ffn_dim"),
-        activation=activation(files, "activation_function", "relu"),
-        projections=PROJECTIONS,
-        scale=1 / math.sqrt(size // heads),
-        biased=True,
-        many_rows=side == "encoder",
-    )
-
-
 def _encoder(files: ModelFiles) -> Encoder:
-    blocks = _blocks(files, "encoder")
+    blocks = bart.side_blocks(files, "encoder", PROJECTIONS)
 
     def layer(name: str) -> EncoderLayer:
         return EncoderLayer(

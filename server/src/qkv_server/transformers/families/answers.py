@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.families.config import refusal, token
+from qkv_server.transformers.families.config import is_token, of_answers, refusal, token
 from qkv_server.transformers.files import ModelFiles
 
 Array = npt.NDArray[np.float32]
@@ -24,20 +24,31 @@ def prompt_ids(files: ModelFiles) -> tuple[int, ...]:
 
 
 def longest_answer(files: ModelFiles, prompt: Sequence[int], positions: int) -> int:
-    """The most tokens of an answer, its end included, of a decoder that reads so many: fewer where the files say so."""
+    """The most tokens of an answer, its end included, of a decoder that reads so many: fewer where the files say so.
+
+    Raises ModelFileError.
+    """
     room = positions - len(prompt)
-    new, whole = (files.generation.get(name, files.config.get(name)) for name in ("max_new_tokens", "max_length"))
-    if isinstance(new, int):
-        return min(room, new)
-    return min(room, whole - len(prompt)) if isinstance(whole, int) else room
+    for name, before in (("max_new_tokens", 0), ("max_length", len(prompt))):
+        most = of_answers(files, name)
+        if most is None:
+            continue
+        if not isinstance(most, int) or most <= before:
+            raise refusal(files, name, f"a whole number above {before}")
+        return min(room, most - before)
+    return room
 
 
 def without_suppressed(files: ModelFiles, bias: Array | None, vocabulary_size: int) -> Array | None:
     """The bias (V,) of the output with −inf for tokens that never come: those of `bad_words_ids`.
 
-    What that says of several tokens in a row is not implemented.
+    What that says of several tokens in a row is not implemented. Raises ModelFileError.
     """
-    banned = files.generation.get("bad_words_ids", files.config.get("bad_words_ids")) or []
+    banned = of_answers(files, "bad_words_ids") or []
+    if not isinstance(banned, list) or not all(
+        isinstance(words, list) and all(is_token(word, vocabulary_size) for word in words) for words in banned
+    ):
+        raise refusal(files, "bad_words_ids", f"lists of numbers of tokens, below {vocabulary_size}")
     never = [words[0] for words in banned if len(words) == 1]
     if not never:
         return bias

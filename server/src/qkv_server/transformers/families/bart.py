@@ -1,6 +1,8 @@
 """BART ("BART", Lewis et al., 2020): post-norm, learned positions, a norm behind the embeddings.
 
-MarianMT of Hugging Face is the same with computed positions and without that norm: `marian` builds on what is here.
+mBART ("Multilingual Denoising Pre-training", Liu et al., 2020) has the norms first, and one more at the end of either
+side. MarianMT of Hugging Face is BART with computed positions and without the norm behind the embeddings. `marian` and
+`annalog`, whose configs have the same names, build on what is here.
 """
 
 import math
@@ -18,6 +20,7 @@ from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.halves import Halves
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.norm import Norm
 from qkv_server.transformers.layers.output_layer import OutputLayer, output_layer
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
 from qkv_server.transformers.stacks.encoder_decoder import (
@@ -35,7 +38,7 @@ FIRST_POSITION = 2  # the rows before it in the table of positions are not used
 
 
 def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
-    """A BART. Raises ModelFileError for what is missing, wrong, or not known."""
+    """A BART or an mBART. Raises ModelFileError for what is missing, wrong, or not known."""
     tokens = token_table(files)
     rows, size = FIRST_POSITION + count(files, "max_position_embeddings"), tokens.shape[1]
     embeddings = {
@@ -54,7 +57,7 @@ def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
         encoder=encoder(files),
         decoder_embedding=embeddings["decoder"],
         layers=attending_layers(files, blocks),
-        last_norm=None,
+        last_norm=last_norm(files, "decoder"),
         output=output(files, tokens),
         new_memory=partial(KeyValueCache, count(files, "decoder_layers"), blocks.heads, blocks.head_size),
     )
@@ -64,8 +67,6 @@ def description(
     files: ModelFiles, positions: int, prompt: tuple[int, ...], answer_ratio: float = math.inf
 ) -> EncoderDecoderDescription:
     """What the config says, of a model that reads so many tokens on either side."""
-    if flag(files, "normalize_before", default=False):
-        raise refusal(files, "normalize_before", "false")
     return EncoderDecoderDescription(
         architecture=files.config["model_type"],
         vocabulary_size=count(files, "vocab_size"),
@@ -75,7 +76,7 @@ def description(
         decoder_layers=count(files, "decoder_layers"),
         source_tokens=positions,
         context_tokens=positions,
-        norm_first=False,
+        norm_first=norm_first(files),
         prompt_ids=prompt,
         end_ids=files.end_ids,
         answer_tokens=longest_answer(files, prompt, positions),
@@ -98,8 +99,23 @@ def epsilon(files: ModelFiles) -> float:
     return number(files, "layer_norm_eps", 1e-5)
 
 
-def side_blocks(files: ModelFiles, side: str) -> Blocks:
-    """The blocks of the encoder or of the decoder."""
+def norm_first(files: ModelFiles) -> bool:
+    """Whether blocks begin with their norms."""
+    of_family = bool(files.config["model_type"] == "mbart")
+    if flag(files, "normalize_before", default=of_family) != of_family:
+        raise refusal(files, "normalize_before", str(of_family).lower())
+    return of_family
+
+
+def last_norm(files: ModelFiles, side: str) -> Norm | None:
+    """What ends the encoder or the decoder where the blocks begin with their norms."""
+    if not norm_first(files):
+        return None
+    return layer_norm(files.weights, f"model.{side}.layer_norm", count(files, "d_model"), epsilon(files))
+
+
+def side_blocks(files: ModelFiles, side: str, projections: tuple[str, str, str, str] = PROJECTIONS) -> Blocks:
+    """The blocks of the encoder or of the decoder, whose projections have these names."""
     size, heads = count(files, "d_model"), count(files, f"{side}_attention_heads")
     if size % heads:
         raise refusal(files, f"{side}_attention_heads", f"a divisor of d_model, {size}")
@@ -111,7 +127,7 @@ def side_blocks(files: ModelFiles, side: str) -> Blocks:
         head_size=size // heads,
         feed_forward_size=count(files, f"{side}_ffn_dim"),
         activation=activation(files, "activation_function", "gelu"),
-        projections=PROJECTIONS,
+        projections=projections,
         scale=1 / math.sqrt(size // heads),
         biased=True,
         many_rows=side == "encoder",
@@ -130,7 +146,8 @@ def encoder(files: ModelFiles) -> Encoder:
             blocks.norm(f"{name}.final_layer_norm"),
         )
 
-    return Encoder([layer(f"model.encoder.layers.{i}") for i in range(count(files, "encoder_layers"))])
+    layers = [layer(f"model.encoder.layers.{i}") for i in range(count(files, "encoder_layers"))]
+    return Encoder(layers, norm_first(files), last_norm(files, "encoder"))
 
 
 def decoder_layer(blocks: Blocks, name: str, past: Past[M]) -> DecoderLayer[M]:

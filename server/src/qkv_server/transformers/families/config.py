@@ -1,5 +1,7 @@
 """What the config of a model says, checked: errors name the file, the field, and what was expected."""
 
+from typing import Any
+
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.activations import ACTIVATIONS, Activation
@@ -35,15 +37,24 @@ def flag(files: ModelFiles, name: str, default: bool) -> bool:
     return value
 
 
-def token(files: ModelFiles, name: str) -> int | None:
-    """The number of a token, if there is one, as generation_config.json says, else config.json.
+def of_answers(files: ModelFiles, name: str) -> Any:
+    """What is said of answers: by generation_config.json, else by config.json; None if by neither."""
+    return files.generation.get(name, files.config.get(name))
 
-    Raises ModelFileError.
-    """
-    value = files.generation.get(name, files.config.get(name))
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise refusal(files, name, "the number of a token")
-    return value
+
+def token(files: ModelFiles, name: str) -> int | None:
+    """The number of a token of the vocabulary, if there is one. Raises ModelFileError."""
+    value, size = of_answers(files, name), count(files, "vocab_size")
+    if value is None:
+        return None
+    if not is_token(value, size):
+        raise refusal(files, name, f"the number of a token, below {size}")
+    return int(value)
+
+
+def is_token(value: Any, size: int) -> bool:
+    """Whether this is the number of a token of a vocabulary of so many."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < size
 
 
 def activation(files: ModelFiles, name: str, default: str | None = None) -> Activation:
@@ -56,6 +67,7 @@ def activation(files: ModelFiles, name: str, default: str | None = None) -> Acti
 
 def refusal(files: ModelFiles, name: str, expected: str) -> ModelFileError:
     """The error of a field that is missing, or says what cannot be."""
-    if name not in files.config:
-        return ModelFileError(files.path, f"config has no {name!r}, expected {expected}")
-    return ModelFileError(files.path, f"config has {name!r}: {files.config[name]!r}, expected {expected}")
+    for file, said in (("generation_config", files.generation), ("config", files.config)):
+        if name in said:
+            return ModelFileError(files.path, f"{file} has {name!r}: {said[name]!r}, expected {expected}")
+    return ModelFileError(files.path, f"config has no {name!r}, expected {expected}")

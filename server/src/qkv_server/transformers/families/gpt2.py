@@ -71,7 +71,7 @@ class _Builder:
 
     def take(self, name: str, *shape: int) -> Array:
         """A tensor."""
-        prefix = PREFIX if f"{PREFIX}{name}" in self.files.weights else ""
+        prefix = PREFIX if any(known.startswith(PREFIX) for known in self.files.weights) else ""
         return self.files.weights.take(prefix + name, shape)
 
     def layer(self, name: str) -> DecoderLayer:

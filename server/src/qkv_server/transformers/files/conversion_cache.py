@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from qkv_server.transformers.errors import ModelFileError
@@ -17,15 +17,15 @@ _FORM = 1  # of what is kept; a new number makes everything anew
 _log = logging.getLogger(__name__)
 
 
-def converted(source: Path, convert: Callable[[Path], None]) -> Path:
-    """The folder that `convert` filled for this very file: same place, size and time of change.
+def converted(sources: Sequence[Path], convert: Callable[[Path], None]) -> Path:
+    """The folder that `convert` filled for these very files: same place, sizes and times of change.
 
     Other processes that want the same wait for the one that makes it. Raises ModelFileError.
     """
-    source = source.resolve()
-    stat = source.stat()
+    source = sources[0].resolve()
+    stats = [one.stat() for one in sources]
     place = _cache() / f"{source.stem}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:12]}"
-    folder = place / f"{_FORM}-{stat.st_size}-{stat.st_mtime_ns}"
+    folder = place / f"{_FORM}-{sum(stat.st_size for stat in stats)}-{sum(stat.st_mtime_ns for stat in stats)}"
     if folder.is_dir():
         return folder
     try:

@@ -1,66 +1,64 @@
 """GGUF files: converted once to a folder as Hugging Face has it, in float32, which is then mapped into memory.
 
-The `gguf` library needs seconds to parse a file and to widen its blocks; a mapped folder opens at once. It is imported
-only for a conversion.
+The `gguf` library needs seconds to parse a file and to widen its blocks; a mapped folder opens at once.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qkv_server.transformers import gguf_parts
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.files import gguf_tensors, gguf_tokenizer, hugging_face, safetensors
+from qkv_server.transformers.files import gguf_reading, gguf_tensors, gguf_tokenizer, hugging_face, safetensors
 from qkv_server.transformers.files.conversion_cache import converted
-from qkv_server.transformers.files.gguf_metadata import Metadata, config
+from qkv_server.transformers.files.gguf_metadata import config
 from qkv_server.transformers.files.model_files import ModelFiles
-
-if TYPE_CHECKING:
-    from gguf import GGUFReader, ReaderTensor
 
 Progress = Callable[[float], None]  # is told which part of the work is done, from 0 to 1
 
 
 def is_one(path: Path) -> bool:
-    """Whether this is such a file, or a folder with one alone."""
-    return len(_files(path)) == 1
+    """Whether this is such a file, or a folder with one alone; it may be in parts."""
+    return len(_models(path)) == 1
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return list(path.glob("*.gguf"))
-    return [path] if path.is_file() and path.resolve().suffix == ".gguf" else []
+def _models(path: Path) -> list[list[Path]]:
+    """The models of a folder, or the one of a file, each as its parts."""
+    files = path.glob("*.gguf") if path.is_dir() else filter(None, [gguf_parts.named(path)])
+    return list({parts[0]: parts for parts in map(gguf_parts.parts, files)}.values())
 
 
 def read(path: Path, progress: Progress) -> ModelFiles:
     """A .gguf file, converted if it was not before. Raises ModelFileError."""
-    (file,) = _files(path)
-    folder = converted(file, lambda folder: convert(file, folder, progress))
+    (parts,) = _models(path)
+    for number, part in enumerate(parts, 1):
+        if not part.exists():
+            raise ModelFileError(part, f"is missing, part {number} of {len(parts)}")
+    folder = converted(parts, lambda folder: convert(parts, folder, progress))
     return replace(hugging_face.read(folder), path=path)
 
 
-def convert(path: Path, folder: Path, progress: Progress) -> None:
-    """Write a .gguf file as a folder of Hugging Face's. Raises ModelFileError."""
-    reader = _opened(path)
-    metadata = _metadata(path, reader)
-    architecture = metadata.architecture
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
+def convert(parts: Sequence[Path], folder: Path, progress: Progress) -> None:
+    """Write a .gguf file, which may be in parts, as a folder of Hugging Face's. Raises ModelFileError."""
+    metadata, tensors = gguf_reading.read(parts)
+    path, architecture = metadata.path, metadata.architecture
     factors = tensors.pop(gguf_tensors.ROTARY_FACTORS, None)
     names = {name: gguf_tensors.translated(architecture, name) for name in tensors}
     unknown = [name for name, ours in names.items() if ours is None]
     if unknown:
-        raise ModelFileError(path, f"tensor {unknown[0]!r} is not one of {architecture}")
+        raise ModelFileError(tensors[unknown[0]].path, f"tensor {unknown[0]!r} is not one of {architecture}")
     if "token_embd.weight" not in tensors:
         raise ModelFileError(path, "has no tensor 'token_embd.weight'")
     said = config(
         metadata,
-        vocabulary_size=int(tensors["token_embd.weight"].shape[1]),
+        vocabulary_size=tensors["token_embd.weight"].shape[0],
         tied="output.weight" not in tensors,
-        rotary_factors=None if factors is None else _widened(path, factors),
+        rotary_factors=None if factors is None else factors.widened(),
     )
     _write_json(folder / "config.json", said)
     _write_json(
@@ -77,47 +75,17 @@ def convert(path: Path, folder: Path, progress: Progress) -> None:
         for done, (name, tensor) in enumerate(tensors.items()):
             progress(done / len(tensors))
             try:
-                yield gguf_tensors.restored(architecture, str(names[name]), _widened(path, tensor), said)
+                yield gguf_tensors.restored(architecture, str(names[name]), tensor.widened(), said)
             except ValueError as error:
-                raise ModelFileError(path, f"tensor {name!r} does not fit the metadata: {error}") from None
+                raise ModelFileError(tensor.path, f"tensor {name!r} does not fit the metadata: {error}") from None
         progress(1.0)
 
-    shapes = {str(names[name]): _shape(architecture, str(names[name]), tensor) for name, tensor in tensors.items()}
+    shapes = {
+        ours: tensors[name].shape[::-1] if gguf_tensors.is_transposed(architecture, ours) else tensors[name].shape
+        for name, ours in names.items()
+        if ours is not None
+    }
     safetensors.write(folder / hugging_face.WEIGHTS, shapes, layer_by_layer())
-
-
-def _opened(path: Path) -> "GGUFReader":
-    try:
-        from gguf import GGUFReader  # noqa: PLC0415 - takes half a second, and most servers need it never
-    except ImportError:
-        raise ModelFileError(path, "needs the package gguf: pip install 'qkv-server[models]'") from None
-    try:
-        return GGUFReader(path)
-    except Exception as error:  # what a broken file does to this reader is not documented
-        raise ModelFileError(path, f"is truncated, or no GGUF file: {error}") from error
-
-
-def _metadata(path: Path, reader: "GGUFReader") -> Metadata:
-    try:
-        return Metadata(path, {name: field.contents() for name, field in reader.fields.items()})
-    except Exception as error:  # as above
-        raise ModelFileError(path, f"its metadata cannot be read: {error}") from error
-
-
-def _widened(path: Path, tensor: "ReaderTensor") -> npt.NDArray[np.float32]:
-    """A tensor in float32 and in the usual order of its sizes."""
-    from gguf.quants import dequantize  # noqa: PLC0415 - as above
-
-    try:
-        return np.asarray(dequantize(tensor.data, tensor.tensor_type), np.float32)
-    except Exception as error:  # as above
-        raise ModelFileError(path, f"tensor {tensor.name!r} cannot be read: {error}") from error
-
-
-def _shape(architecture: str, name: str, tensor: "ReaderTensor") -> tuple[int, ...]:
-    """The shape that a tensor will have; GGUF counts sizes from the last."""
-    shape = tuple(int(size) for size in reversed(tensor.shape))
-    return shape[::-1] if gguf_tensors.is_transposed(architecture, name) else shape
 
 
 def _write_json(path: Path, said: dict[str, Any]) -> None:

@@ -34,8 +34,9 @@ _GPT2: tuple[tuple[str, type, str], ...] = (
     ("attention.layer_norm_epsilon", float, "layer_norm_epsilon"),
 )
 _TOKENS = {"bos": "bos_token_id", "eos": "eos_token_id", "padding": "pad_token_id"}
-_ACTIVATIONS = {"gemma": "gelu_pytorch_tanh", "gemma2": "gelu_pytorch_tanh"}
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gpt2")
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2")
+# Not in the files: how many layers the one size has whose scores are scaled by D / H, the others' by the head size.
+_LAYERS_OF_LARGEST = {"gemma2": 46, "gemma3": 62}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def config(
     """config.json of a model. `rotary_factors` (Dh / 2,) divide the frequencies of the pairs of features."""
     name = metadata.architecture
     said = {
-        "model_type": name,
+        "model_type": "gemma3_text" if name == "gemma3" else name,
         "vocab_size": vocabulary_size,
         "tie_word_embeddings": tied,
         **{
@@ -99,7 +100,7 @@ def _of_rotary_decoder(metadata: Metadata, said: Mapping[str, Any], factors: npt
     name = metadata.architecture
     heads = said["num_attention_heads"]
     head_size = metadata.get(f"{name}.attention.key_length", int) or said["hidden_size"] // max(heads, 1)
-    activation = _ACTIVATIONS.get(name, "silu")
+    activation = "gelu_pytorch_tanh" if name.startswith("gemma") else "silu"
     more: dict[str, Any] = {
         "num_key_value_heads": metadata.get(f"{name}.attention.head_count_kv", int) or heads,
         "head_dim": head_size,
@@ -108,12 +109,17 @@ def _of_rotary_decoder(metadata: Metadata, said: Mapping[str, Any], factors: npt
         "rope_theta": metadata.get(f"{name}.rope.freq_base", float) or 10_000.0,
         "rope_scaling": _rotary_scaling(metadata, head_size, factors),
     }
-    if name == "gemma2":
-        more["attn_logit_softcapping"] = metadata.get(f"{name}.attn_logit_softcapping", float)
-        more["final_logit_softcapping"] = metadata.get(f"{name}.final_logit_softcapping", float)
-        more["sliding_window"] = metadata.need(f"{name}.attention.sliding_window", int)
-        # Not in the file. Of its three sizes the one with 46 layers divides by D / H, the others by the head size.
-        more["query_pre_attn_scalar"] = said["hidden_size"] // heads if said["num_hidden_layers"] == 46 else head_size
+    if name in _LAYERS_OF_LARGEST:
+        largest = said["num_hidden_layers"] == _LAYERS_OF_LARGEST[name]
+        more |= {
+            "attn_logit_softcapping": metadata.get(f"{name}.attn_logit_softcapping", float),
+            "final_logit_softcapping": metadata.get(f"{name}.final_logit_softcapping", float),
+            "sliding_window": metadata.need(f"{name}.attention.sliding_window", int),
+            "query_pre_attn_scalar": said["hidden_size"] // heads if largest else head_size,
+        }
+    if name == "gemma3":  # layers with a window turn by a base of their own, and are not scaled
+        more["sliding_window_pattern"] = metadata.get(f"{name}.attention.sliding_window_pattern", int)
+        more["rope_local_base_freq"] = metadata.get(f"{name}.rope.freq_base_swa", float) or 10_000.0
     return more
 
 

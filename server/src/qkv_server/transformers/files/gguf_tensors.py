@@ -31,7 +31,7 @@ _LLAMA = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-_GEMMA2 = _LLAMA | {
+_GEMMA = _LLAMA | {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
@@ -48,7 +48,7 @@ _GPT2 = {
     "ffn_up": "mlp.c_fc",
     "ffn_down": "mlp.c_proj",
 }
-_NAMES: Mapping[str, Mapping[str, str]] = {"gpt2": _GPT2, "gemma2": _GEMMA2}
+_NAMES: Mapping[str, Mapping[str, str]] = {"gpt2": _GPT2, "gemma2": _GEMMA, "gemma3": _GEMMA}
 
 
 def translated(architecture: str, name: str) -> str | None:

@@ -1,28 +1,18 @@
 """Tokenizers out of the metadata of GGUF files."""
 
 from collections.abc import Callable, Mapping
-from enum import IntEnum
-from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.files import sentencepiece_tokenizer
 from qkv_server.transformers.files.gguf_metadata import Metadata
+from qkv_server.transformers.files.sentencepiece_model import Kind, SentencePieceModel
 
 _PREFIX = "tokenizer.ggml"
-_WORD = "▁"  # SentencePiece's mark of a space
 _ROLES = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
-
-
-class _Kind(IntEnum):
-    """llama_token_type of llama.cpp, as far as it matters here."""
-
-    UNKNOWN = 2
-    CONTROL = 3
-    USER_DEFINED = 4
-    BYTE = 6
 
 
 def _words(digits: str) -> pre_tokenizers.PreTokenizer:
@@ -60,16 +50,14 @@ def tokenizer(metadata: Metadata) -> tokenizers.Tokenizer:
     if model not in builders:
         raise ModelFileError(metadata.path, f"its {_PREFIX}.model is {model!r}, expected one of {', '.join(builders)}")
     tokens = _strings(metadata, "tokens")
-    backend = builders[model](metadata, tokens)
-    kinds = metadata.get(f"{_PREFIX}.token_type", list) or []
-    # In order of their numbers, which the vocabulary has already given them.
-    backend.add_tokens(
-        [
-            AddedToken(token, special=kind != _Kind.USER_DEFINED, normalized=False)
-            for token, kind in zip(tokens, kinds, strict=False)
-            if kind in {_Kind.CONTROL, _Kind.USER_DEFINED}
-        ]
-    )
+    if len(set(tokens)) < len(tokens):
+        raise ModelFileError(metadata.path, f"its {_PREFIX}.tokens have a token twice")
+    try:
+        backend = builders[model](metadata, tokens)
+    except ModelFileError:
+        raise
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelFileError(metadata.path, f"its tokenizer is broken: {error}") from error
     _surround(backend, metadata, tokens)
     return backend
 
@@ -99,59 +87,50 @@ def _byte_level(metadata: Metadata, tokens: list[str]) -> tokenizers.Tokenizer:
     cut = metadata.get(f"{_PREFIX}.pre", str) or "gpt-2"
     if cut not in _CUTS:
         raise ModelFileError(metadata.path, f"its {_PREFIX}.pre is {cut!r}, expected one of {', '.join(_CUTS)}")
-    merges = [tuple(merge.split(" ", 1)) for merge in _strings(metadata, "merges")]
-    backend = _bpe(metadata, tokens, merges, ignore_merges=cut == "llama-bpe")
+    merges = [(left, right) for left, _, right in (merge.partition(" ") for merge in _strings(metadata, "merges"))]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut == "llama-bpe"))
     if cut == "qwen2":
         backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = _CUTS[cut]()
     backend.decoder = decoders.ByteLevel()
+    # In order of their numbers, which the vocabulary has already given them.
+    backend.add_tokens(
+        [
+            AddedToken(token, special=kind == Kind.CONTROL, normalized=False)
+            for token, kind in zip(tokens, _kinds(metadata), strict=False)
+            if kind in {Kind.CONTROL, Kind.USER_DEFINED}
+        ]
+    )
     return backend
+
+
+def _kinds(metadata: Metadata) -> list[int]:
+    """`Kind`s of the tokens; empty if the file does not say."""
+    return metadata.get(f"{_PREFIX}.token_type", list) or []
 
 
 def _sentence_piece(metadata: Metadata, tokens: list[str]) -> tokenizers.Tokenizer:
-    """SentencePiece's BPE, which has scores in place of merges: pairs are merged by the score of what they become."""
+    """SentencePiece's BPE, which has scores in place of merges."""
     scores = metadata.need(f"{_PREFIX}.scores", list)
-    if not all(isinstance(score, int | float) for score in scores):
-        raise ModelFileError(metadata.path, f"its {_PREFIX}.scores are no numbers")
-    unknown = _token(metadata, tokens, metadata.get(f"{_PREFIX}.unknown_token_id", int) or 0)
-    kinds = metadata.get(f"{_PREFIX}.token_type", list) or []
-    apart = {token for token, kind in zip(tokens, kinds, strict=False) if kind in set(_Kind)}
-    pieces = set(tokens) - apart
-    merges = [
-        (score, piece[:cut], piece[cut:])
-        for piece, score in zip(tokens, scores, strict=False)
-        if piece not in apart
-        for cut in range(1, len(piece))
-        if piece[:cut] in pieces and piece[cut:] in pieces
-    ]
-    merges.sort(key=lambda merge: -merge[0])
-    backend = _bpe(
-        metadata,
-        tokens,
-        [(left, right) for _, left, right in merges],
-        unk_token=unknown,
-        fuse_unk=True,
-        byte_fallback=True,
+    if len(scores) != len(tokens) or not all(isinstance(score, int | float) for score in scores):
+        raise ModelFileError(metadata.path, f"its {_PREFIX}.scores are no numbers, one for each token")
+    unknown = metadata.get(f"{_PREFIX}.unknown_token_id", int) or 0
+    kinds = _kinds(metadata) or [Kind.NORMAL] * len(tokens)
+    if len(kinds) != len(tokens):
+        raise ModelFileError(metadata.path, f"its {_PREFIX}.token_type has {len(kinds)} for {len(tokens)} tokens")
+    _token(metadata, tokens, unknown)
+    return sentencepiece_tokenizer.tokenizer(
+        SentencePieceModel(
+            pieces=tuple(tokens),
+            scores=tuple(scores),
+            kinds=tuple(kinds),
+            unknown=unknown,
+            unigram=False,
+            byte_fallback=True,
+            space_before=metadata.get(f"{_PREFIX}.add_space_prefix", bool) is not False,
+        )
     )
-    prefixed = metadata.get(f"{_PREFIX}.add_space_prefix", bool) is not False
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Prepend(_WORD)] * prefixed + [normalizers.Replace(" ", _WORD)]
-    )
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace(_WORD, " "), decoders.ByteFallback(), decoders.Fuse()]
-        + [decoders.Strip(" ", 1, 0)] * prefixed
-    )
-    return backend
-
-
-def _bpe(metadata: Metadata, tokens: list[str], merges: list[Any], **options: Any) -> tokenizers.Tokenizer:
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    if len(vocabulary) < len(tokens):
-        raise ModelFileError(metadata.path, f"its {_PREFIX}.tokens have a token twice")
-    try:
-        return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges, **options))
-    except Exception as error:  # the library raises nothing narrower
-        raise ModelFileError(metadata.path, f"its tokenizer is broken: {error}") from error
 
 
 def _surround(backend: tokenizers.Tokenizer, metadata: Metadata, tokens: list[str]) -> None:

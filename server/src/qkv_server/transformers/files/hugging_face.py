@@ -1,11 +1,12 @@
 """Folders as Hugging Face's libraries write them: config.json, tokenizer.json, safetensors, what chats look like."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.files import safetensors, sentence_transformers
+from qkv_server.transformers.files import published_tokenizers, safetensors, sentence_transformers
 from qkv_server.transformers.files.json_file import read_object, read_object_if_there
 from qkv_server.transformers.files.model_files import ModelFiles
 from qkv_server.transformers.files.weights import StoredTensor, Weights
@@ -22,12 +23,12 @@ def is_one(path: Path) -> bool:
 def read(path: Path) -> ModelFiles:
     """The files of such a folder. Raises ModelFileError."""
     folder = sentence_transformers.transformer_folder(path)
-    of_tokenizer = read_object_if_there(folder / "tokenizer_config.json")
+    config, of_tokenizer = read_object(folder / "config.json"), read_object_if_there(folder / "tokenizer_config.json")
     return ModelFiles(
         path=path,
-        config=read_object(folder / "config.json"),
+        config=config,
         weights=Weights(folder, _tensors(folder)),
-        tokenizer=_tokenizer(folder, of_tokenizer),
+        tokenizer=_tokenizer(folder, config, of_tokenizer),
         generation=read_object_if_there(folder / "generation_config.json"),
         sentence=sentence_transformers.read(path),
         languages=_languages(of_tokenizer),
@@ -64,12 +65,15 @@ def _sharded(folder: Path) -> dict[str, StoredTensor]:
     return {name: shards[file][name] for name, file in where.items()}
 
 
-def _tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+def _tokenizer(folder: Path, config: Mapping[str, Any], of_tokenizer: Mapping[str, Any]) -> Tokenizer:
     path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ModelFileError(folder, "has no tokenizer.json, the only form of tokenizers that is read here")
-    special = {**read_object_if_there(folder / "special_tokens_map.json"), **config}
-    return Tokenizer.from_file(path, _special_tokens(special), _chat_template(folder, config))
+    said = {**read_object_if_there(folder / "special_tokens_map.json"), **of_tokenizer}
+    special = _special_tokens(said)
+    if path.is_file():
+        tokenizer = Tokenizer.from_file(path, special)
+    else:
+        tokenizer = published_tokenizers.read(folder, config.get("model_type"), said, special)
+    return replace(tokenizer, chat_template=_chat_template(folder, of_tokenizer))
 
 
 def _special_tokens(said: Mapping[str, Any]) -> dict[str, str]:
@@ -86,7 +90,10 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The template of chats: of a file of its own, else of tokenizer_config.json, there one or several by name."""
     alone = folder / "chat_template.jinja"
     if alone.is_file():
-        return alone.read_text("utf-8")
+        try:
+            return alone.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ModelFileError(alone, f"is no text in UTF-8: {error.reason} at byte {error.start}") from None
     template = read_object_if_there(folder / "chat_template.json").get("chat_template", config.get("chat_template"))
     if isinstance(template, list):
         named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
@@ -95,6 +102,9 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def _languages(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The pair that the tokenizer of a translation model is for."""
-    source, target = config.get("source_lang"), config.get("target_lang")
-    return ((source, target),) if isinstance(source, str) and isinstance(target, str) else ()
+    """The pair that the tokenizer of a translation model is for: Marian's en and de, mBART's en_XX and de_DE."""
+    for names in (("source_lang", "target_lang"), ("src_lang", "tgt_lang")):
+        source, target = (config.get(name) for name in names)
+        if isinstance(source, str) and isinstance(target, str):
+            return ((source.partition("_")[0], target.partition("_")[0]),)
+    return ()

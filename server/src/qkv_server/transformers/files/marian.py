@@ -1,4 +1,4 @@
-"""Models of Marian (https://marian-nmt.github.io): a .bin file, its settings within, and a tokenizer.json beside it.
+"""Models of Marian (https://marian-nmt.github.io): a .bin file, its settings within, and beside it a vocabulary.
 
 Settings become config.json of Hugging Face's MarianMTModel. What that has not: `decoder_autoregression` is "ssru" where
 a simple recurrent unit stands in place of the decoder's self-attention (Kim et al., 2019,
@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers.processors import TemplateProcessing
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.files import sentencepiece_model, sentencepiece_tokenizer
 from qkv_server.transformers.files.marian_binary import MarianBinary, open_binary
 from qkv_server.transformers.files.marian_tensors import EMBEDDING, tensors
 from qkv_server.transformers.files.model_files import ModelFiles
@@ -73,17 +74,29 @@ def _languages(path: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _tokenizer(path: Path) -> Tokenizer:
-    file = path / "tokenizer.json"
-    if not file.is_file():
-        vocabularies = ", ".join(one.name for one in path.glob("*.spm"))
-        has = f"; {vocabularies} must be converted to it, SentencePiece is not read here" if vocabularies else ""
-        raise ModelFileError(path, f"has no tokenizer.json{has}")
-    tokenizer = Tokenizer.from_file(file, {"eos_token": END, "unk_token": UNKNOWN})
+    file, special = path / "tokenizer.json", {"eos_token": END, "unk_token": UNKNOWN}
+    if file.is_file():
+        tokenizer = Tokenizer.from_file(file, special)
+    else:
+        file = _vocabulary(path)
+        try:
+            tokenizer = Tokenizer(sentencepiece_tokenizer.tokenizer(sentencepiece_model.read(file)), special)
+        except ValueError as error:
+            raise ModelFileError(file, f"is no vocabulary: {error}") from error
     end = tokenizer.backend.token_to_id(END)
     if end is None:
         raise ModelFileError(file, f"has no token {END!r}")
     tokenizer.backend.post_processor = TemplateProcessing(single=f"$A {END}", special_tokens=[(END, end)])
     return tokenizer
+
+
+def _vocabulary(path: Path) -> Path:
+    """The one vocabulary of SentencePiece that source and target share."""
+    found = sorted(path.glob("*.spm"))
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "no file"
+        raise ModelFileError(path, f"has no tokenizer.json, and {names} to make one of, expected one *.spm")
+    return found[0]
 
 
 def _settings(binary: MarianBinary) -> dict[str, str]:

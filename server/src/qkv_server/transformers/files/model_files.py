@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files.weights import Weights
 from qkv_server.transformers.text.tokenizer import Tokenizer
 
@@ -29,10 +30,17 @@ class ModelFiles:
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """The tokens that end an answer: what generation_config.json says, else config.json, else the tokenizer."""
-        for source in (self.generation, self.config):
-            given = source.get("eos_token_id")
+        """The tokens that end an answer: what generation_config.json says, else config.json, else the tokenizer.
+
+        Raises ModelFileError.
+        """
+        for file, said in (("generation_config", self.generation), ("config", self.config)):
+            given = said.get("eos_token_id")
             if given is not None:
-                return frozenset(given if isinstance(given, list) else [given])
+                ends = given if isinstance(given, list) else [given]
+                if not all(type(end) is int and end >= 0 for end in ends):
+                    problem = f"{file} has 'eos_token_id': {given!r}, expected the number of a token, or several"
+                    raise ModelFileError(self.path, problem)
+                return frozenset(ends)
         end = self.tokenizer.special_ids.get("eos_token")
         return frozenset() if end is None else frozenset([end])

@@ -1,0 +1,1 @@
+"""Folders of models that are served while they change."""

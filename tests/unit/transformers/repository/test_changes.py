@@ -1,0 +1,150 @@
+"""Models appear, reload and leave as the files of the folder do."""
+
+import os
+from pathlib import Path
+
+from qkv_server.transformers.repository.repository import Repository, State
+
+from .text_models import Loading, Model, Opening, put, refreshed, states
+
+
+def test_a_model_appears_when_its_files_rest(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """A model that is being copied is not read before two refreshes have seen the same."""
+    repository = opened()
+    put(tmp_path, "a", "1:half")
+    refreshed(repository, 1)
+    assert states(repository) == {"a": State.LOADING}
+    put(tmp_path, "a", "1:whole")
+    refreshed(repository, 1)
+    assert load.made == []
+    refreshed(repository, 1)
+    assert repository.entry("a").description == "1:whole"
+    assert len(load.made) == 1
+
+
+def test_a_model_reloads_while_the_old_one_serves(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """Calls under way keep the old model, calls that come while the new one loads get it, too, later ones the new."""
+    put(tmp_path, "a", "1:old")
+    repository = opened()
+    put(tmp_path, "a", "1:new")
+    load.gate.clear()
+    with repository.lease("a") as under_way:
+        repository.refresh()
+        repository.refresh()
+        with repository.lease("a") as meanwhile:
+            assert meanwhile is under_way
+        load.gate.set()
+        assert repository.wait(30)
+        with repository.lease("a") as later:
+            assert later.content == "1:new"
+        assert under_way.closed == 0
+    assert under_way.closed == 1
+    assert later.closed == 0
+
+
+def test_a_model_that_changed_for_the_worse_fails_and_can_be_mended(tmp_path: Path, opened: Opening) -> None:
+    """Files that cannot be read any more are told, and the next good ones loaded."""
+    put(tmp_path, "a", "1:good")
+    repository = opened()
+    put(tmp_path, "a", "broken")
+    refreshed(repository)
+    assert states(repository) == {"a": State.FAILED}
+    put(tmp_path, "a", "1:mended")
+    refreshed(repository)
+    with repository.lease("a") as model:
+        assert model.content == "1:mended"
+
+
+def test_what_has_not_changed_is_not_loaded_again(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """Refreshing costs nothing while the folder rests, for models that are ready and for those that failed."""
+    put(tmp_path, "a", "1:a")
+    put(tmp_path, "b", "broken")
+    repository = opened()
+    refreshed(repository, 5)
+    assert load.names == ["a"]
+
+
+def test_another_file_of_the_same_size_and_time_is_seen(tmp_path: Path, opened: Opening) -> None:
+    """A file that takes the place of another, with its times kept as copies may do, is a change."""
+    put(tmp_path, "a", "1:old")
+    repository = opened()
+    times = (tmp_path / "a" / "model").stat()
+    (tmp_path / "a" / ".next").write_text("1:new")
+    os.utime(tmp_path / "a" / ".next", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tmp_path / "a" / ".next").rename(tmp_path / "a" / "model")
+    refreshed(repository)
+    assert repository.entry("a").description == "1:new"
+
+
+def test_a_model_leaves_when_it_is_removed(tmp_path: Path, opened: Opening) -> None:
+    """A removed model is unknown at once; calls under way end with it, and then it is closed."""
+    put(tmp_path, "a", "1:a")
+    repository = opened()
+    with repository.lease("a") as model:
+        (tmp_path / "a" / "model").unlink()
+        (tmp_path / "a").rmdir()
+        repository.refresh()
+        assert states(repository) == {}
+        assert model.closed == 0
+    assert model.closed == 1
+
+
+def test_a_model_that_leaves_while_it_loads_is_closed(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """What was loaded of a folder that has gone is not kept."""
+    load.gate.clear()
+    put(tmp_path, "a", "1:a")
+    repository = opened(waiting=False)
+    (tmp_path / "a").rename(tmp_path / ".a")
+    repository.refresh()
+    (tmp_path / ".a").rename(tmp_path / "a")
+    load.gate.set()
+    assert repository.wait(30)
+    assert states(repository) == {}
+    assert [model.closed for _, model in load.made] == [1]
+
+
+def test_links_are_followed(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """A link is the model that it points to; one that is pointed elsewhere reloads; one to nothing fails."""
+    put(tmp_path, ".one", "1:one")
+    put(tmp_path, ".two", "1:two")
+    (tmp_path / "a").symlink_to(tmp_path / ".one")
+    repository = opened()
+    assert repository.entry("a").description == "1:one"
+    (tmp_path / ".next").symlink_to(tmp_path / ".two")
+    (tmp_path / ".next").rename(tmp_path / "a")
+    refreshed(repository)
+    assert repository.entry("a").description == "1:two"
+    (tmp_path / "b").symlink_to(tmp_path / ".none")
+    refreshed(repository)
+    assert states(repository)["b"] is State.FAILED
+    assert load.names == ["a", "a"]
+
+
+def test_gguf_files_are_named_without_their_ending(tmp_path: Path) -> None:
+    """A file's name is what is before .gguf, unless a folder has that name."""
+    (tmp_path / "small.gguf").write_bytes(b"")
+    (tmp_path / "other.gguf").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "other.gguf")
+    put(tmp_path, "small", "1:small")
+    loaded: list[str] = []
+
+    def load(name: str, path: Path) -> Model:
+        loaded.append(f"{name} {path.name}")
+        return Model("1:x")
+
+    repository = Repository(tmp_path, load)
+    assert repository.wait(30)
+    repository.close()
+    assert sorted(loaded) == ["link link", "other other.gguf", "small small", "small.gguf small.gguf"]
+
+
+def test_a_folder_that_cannot_be_read_keeps_what_is_known(tmp_path: Path, opened: Opening) -> None:
+    """While the folder is away, as a network drive may be, its models serve on."""
+    put(tmp_path, "a", "1:a")
+    repository = opened()
+    os.rename(tmp_path, tmp_path.with_name("away"))
+    try:
+        repository.refresh()
+        assert states(repository) == {"a": State.READY}
+    finally:
+        os.rename(tmp_path.with_name("away"), tmp_path)

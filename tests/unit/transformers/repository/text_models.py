@@ -1,0 +1,76 @@
+"""Models that are texts in files, and a repository of them as it stands."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.repository.repository import Repository, State
+
+
+class Model:
+    """A model that is the content of a file; its size is the number before the colon."""
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+        self.nbytes = int(content.partition(":")[0])
+        self.closed = 0
+
+    @property
+    def description(self) -> str:
+        return self.content
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Loading:
+    """A `load` that notes what it made, and that can be held up."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, Model]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+
+    def __call__(self, name: str, path: Path) -> Model:
+        self.begun.set()
+        assert self.gate.wait(30)
+        content = (path / "model").read_text()
+        if content.startswith("broken"):
+            raise ModelFileError(path / "config.json", content)
+        if content.startswith("defect"):
+            raise ZeroDivisionError(content)
+        model = Model(content)
+        self.made.append((name, model))
+        return model
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.made]
+
+
+def put(folder: Path, name: str, content: str) -> None:
+    """Write a model's file anew: another file takes its place, as a careful copy does."""
+    (folder / name).mkdir(exist_ok=True)
+    new = folder / name / ".new"
+    new.write_text(content)
+    new.rename(folder / name / "model")
+
+
+Opening = Callable[..., Repository[Model]]
+
+
+def states(repository: Repository[Model]) -> dict[str, State]:
+    return {entry.name: entry.state for entry in repository.entries()}
+
+
+def in_memory(repository: Repository[Model]) -> set[str]:
+    return {entry.name for entry in repository.entries() if entry.in_memory}
+
+
+def refreshed(repository: Repository[Model], times: int = 2) -> None:
+    """Refresh until what changed has rested from one refresh to the next, and is loaded."""
+    for _ in range(times):
+        repository.refresh()
+    assert repository.wait(30)
