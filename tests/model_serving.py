@@ -1,19 +1,21 @@
-"""Servers of whole models for tests: the tiny models of tests/goldens, which are real in all but size."""
+"""Servers of whole models for tests: of the tiny ones of tests/goldens, real in all but size, and of stand-ins."""
 
 import asyncio
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
-from serving import SECONDS, ServerProcess
+from serving import ServerProcess, stand_in_of, until
 
 import qkv
+from qkv.v1.models_pb2 import GenerateRequest, GenerateResponse
 
 TINY_MODELS = Path(__file__).parent / "goldens" / "tiny_models"
 FAILED = "broken"  # the name of a model that cannot be loaded …
@@ -61,17 +63,36 @@ def serving_models(folder: Path, *arguments: str) -> Iterator[ServerProcess]:
     """A server of the models of a folder, which are all loaded, or have failed."""
     with ServerProcess(["--models", str(folder), *arguments]) as server:
         with qkv.Client(server.address) as client:
-            wait_until_loaded(client)
+            until(lambda: all(model.state != "loading" for model in client.models()))
         yield server
 
 
-def wait_until_loaded(client: qkv.Client) -> None:
-    """Wait until no model is being loaded."""
-    for _ in range(20 * SECONDS):
-        if all(model.state != "loading" for model in client.models()):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"still loading: {client.models()}")
+Answer = Callable[[GenerateRequest, grpc.ServicerContext], Iterator[GenerateResponse]]
+
+
+@contextmanager
+def stand_in_writer(generate: Answer) -> Iterator[str]:
+    """A server in this process that answers Generate by a function of the test's: its address."""
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
+        generate, GenerateRequest.FromString, GenerateResponse.SerializeToString
+    )
+    with stand_in_of("qkv.v1.ModelService", {"Generate": handler}) as address:
+        yield address
+
+
+class Endless:
+    """Answers without end, and knows when it was asked and when it was given up."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.given_up = threading.Event()
+
+    def __call__(self, _: GenerateRequest, context: grpc.ServicerContext) -> Iterator[GenerateResponse]:
+        context.add_callback(self.given_up.set)
+        self.begun.set()
+        while context.is_active():
+            yield GenerateResponse(text="x")
+            self.given_up.wait(0.01)
 
 
 class Both:

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -111,12 +112,26 @@ class ServerProcess:
         self.stop()
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread or process does."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, "it has not come true"
+        time.sleep(0.005)
+
+
 @contextmanager
 def stand_in(attend: Callable[[bytes, grpc.ServicerContext], bytes]) -> Iterator[str]:
     """A server in this process that answers attention calls by a function of the test's: its address."""
+    with stand_in_of("qkv.v1.AttentionService", {"Attend": grpc.unary_unary_rpc_method_handler(attend)}) as address:
+        yield address
+
+
+@contextmanager
+def stand_in_of(service: str, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]") -> Iterator[str]:
+    """A server in this process that has a service of the test's own: its address."""
     server = grpc.server(ThreadPoolExecutor(4))
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Attend": grpc.unary_unary_rpc_method_handler(attend)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qkv.v1.AttentionService", handlers),))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
+from model_serving import GO, repository
 from serving import ServerProcess, stand_in
 
 import qkv
@@ -209,6 +211,24 @@ def test_local_clients_are_apart() -> None:
         with qkv.local() as leaving:
             assert leaving.target != staying.target
         np.testing.assert_allclose(staying.attention(question(3)).output, question(3), rtol=1e-15)
+
+
+def test_a_local_client_that_cannot_be_made_leaves_no_server() -> None:
+    """A misspelt argument is a TypeError, models that are no folder are an error of files, and no thread is left."""
+    with pytest.raises(TypeError, match="timeot"):
+        qkv.local(timeot=5)
+    with pytest.raises(NotADirectoryError, match=r"^models: nowhere is no folder$"):
+        qkv.local(models="nowhere")
+    assert not embedded_threads()
+
+
+def test_a_local_client_serves_models(tmp_path: Path) -> None:
+    """A folder of models is served, which are ready, or have failed, when `qkv.local()` returns."""
+    with qkv.local(models=repository(tmp_path)) as client:
+        assert {model.state for model in client.models()} == {"ready", "failed"}
+        assert client.embed(["bear"], model="bert").shape == (1, 32)
+        assert client.generate(GO, model="llama", max_tokens=3).read().usage.output_tokens == 3
+    assert not embedded_threads()
 
 
 def test_a_local_client_waits_for_its_calls() -> None:

@@ -4,27 +4,17 @@ import asyncio
 import contextlib
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from model_serving import GO, TINY_MODELS, serving_models
-from serving import SECONDS, ServerProcess
+from serving import ServerProcess, until
 
 import qkv
 
 MINUTES_OF_WORK = f"{GO} " * 20_000  # thousands of parts to be summarized, one after another
 ALONE = ("--streams", "1", "--stream-queue", "0")
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    for _ in range(20 * SECONDS):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it does not come true")
 
 
 @pytest.fixture

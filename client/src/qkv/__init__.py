@@ -35,7 +35,7 @@ from qkv._errors import (
 from qkv._generate import ChatMessage
 from qkv._health import Health
 from qkv._local import local
-from qkv._merging import PartialResult, merge
+from qkv._merge_here import PartialResult, merge
 from qkv._model_results import EmbeddingResult, EncodeResult, Model, Token, TokenLabel
 from qkv._options import AttentionOptions, GradientOptions, MultiHeadOptions, RelativeBiasOptions
 from qkv._results import AttentionResult, GradientResult, MergeResult, Report

@@ -27,9 +27,12 @@ def embed(
 ) -> Call[Array]:
     """One vector for each text: float32 (N, D), read-only.
 
+        query, *documents = client.embed(["Which bird cannot fly?", "The kiwi.", "The owl."], model="minilm")
+        scores = [query @ document for document in documents]  # cosines, where the model normalizes
+
     `pooling` says how a text's vector is made of its tokens', `normalize` whether it is scaled to length 1; left out,
-    both are what the model was trained with. A text that is longer than the model reads is cut, or the call refused;
-    `embed_result` also tells which texts were cut. Raises as `tokenize` does.
+    both are what the model was made for. A text that is longer than the model reads is cut, of which `embed_result`
+    tells, or, with `refuse_long_texts`, raises TooLargeError. Otherwise raises as `tokenize` does.
     """
     request = _request(texts, model, pooling, normalize, refuse_long_texts)
     return Call(EMBED, request, _embeddings, timeout, wait_for_ready)

@@ -25,9 +25,14 @@ def encode(
 ) -> Call[EncodeResult]:
     """What a model computes of a text: hidden states and attention maps of layers, and a label for each token.
 
-    Layers are asked by number, or True for all. Hidden states 0 are the embedding, i what comes after layer
-    i; attentions 0 are the first layer's; −1 is the last. `heads` are those whose attention maps are wanted (default:
-    all). A text that is longer than the model reads is cut, or the call refused. Raises as `tokenize` does.
+        result = client.encode("I love bears", model="minilm", attentions=[0])
+        result.attentions[0]  # (H, L, L)
+
+    Layers are asked by number, or True for all. Hidden states 0 are the embedding, i what comes after layer i;
+    attentions 0 are the first layer's; -1 is the last. `heads` are those whose attention maps are wanted, from 0;
+    all unless said. `labels` asks a model that has them for a label of each token. A text that is longer than the model
+    reads is cut, of which the result tells, or, with `refuse_long_text`, raises TooLargeError. Otherwise raises as
+    `tokenize` does.
     """
     request = EncodeRequest(refuse_long_text=refuse_long_text, labels=labels)
     set_fields(request, {"model": model, "text": text, "heads": heads})

@@ -38,17 +38,6 @@ def set_integers(draft: Draft[Any], arrays: Mapping[str, Any], prefix: str = "")
         _set_operand(draft, name, array, prefix)
 
 
-def set_numbers(message: Any, values: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> None:
-    """Set fields that are a number or a boolean, each from the value of its name if there is one."""
-    for name in names:
-        value = values.get(name)
-        if value is not None:
-            try:
-                setattr(message, name, value)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{prefix}{name}: {error}") from None
-
-
 def set_lists(message: Any, values: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> None:
     """Set fields that are several numbers, each from the sequence or array of its name if there is one."""
     for name in names:

@@ -28,9 +28,10 @@ def generate(prompt: str, **options: Unpack[GenerateOptions]) -> TextCall:
         for piece in client.generate("Once upon a time", max_tokens=50):
             print(piece, end="", flush=True)
 
-    The options are those of `qkv.GenerateOptions`. What is returned also has, once it was read to its end, `result`:
-    the whole text, why it ended, usage, seed, log-probabilities. Raises as `tokenize` does, TooLargeError for a prompt
-    that the context does not hold, and UnavailableError on overload.
+    The options are those of `qkv.GenerateOptions`. What is returned is a `qkv.TextStream`, of an asyncio client a
+    `qkv.AsyncTextStream`; once it was read to its end, it has `result`: the whole text, why it ended, usage, seed,
+    log-probabilities. `read()` waits for all that. Raises, where it is read, as `tokenize` does, TooLargeError for a
+    prompt that the context does not hold, and UnavailableError on overload.
     """
     request = GenerateRequest()
     set_fields(request, {"prompt": prompt})

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from qkv._calls import Call, Method
-from qkv._fields import set_numbers, set_operands
-from qkv._merging import Part, pair_of
+from qkv._fields import set_fields, set_operands
+from qkv._merge_here import Part, pair_of
 from qkv._names import named_choice
 from qkv._options import AxisOrderName, LogBaseName
 from qkv._results import MergeResult
@@ -39,5 +39,5 @@ def merge(
         request.axis_order = named_choice(AxisOrder, "AXIS_ORDER_", axis_order, "axis_order")
     if log_base is not None:
         request.log_base = named_choice(LogBase, "LOG_BASE_", log_base, "log_base")
-    set_numbers(request, {"semantics_version": semantics_version}, ("semantics_version",))
+    set_fields(request, {"semantics_version": semantics_version})
     return Call(MERGE, Draft(request), MergeResult.from_response, timeout, wait_for_ready)

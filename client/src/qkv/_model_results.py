@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv import codec
+from qkv._names import choice_name
 from qkv.v1 import models_pb2
 from qkv.v1.models_pb2 import EmbedResponse, EncodeResponse
 from qkv.wire import Received
@@ -16,6 +17,11 @@ Array = npt.NDArray[Any]
 
 ModelStateName = Literal["loading", "ready", "failed"]
 TaskName = Literal["embed", "encode", "generate", "chat", "summarize", "translate"]
+
+PLAIN = (  # fields of the message that are as they are here
+    *("name", "reason", "architecture", "parameters", "weight_bytes", "hidden_size", "layers", "decoder_layers"),
+    *("heads", "context_tokens", "vocabulary_size"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +48,10 @@ class Model:
     @classmethod
     def from_message(cls, message: models_pb2.Model) -> "Model":
         """The description that a response carries."""
-        plain = ("name", "reason", "architecture", "parameters", "weight_bytes", "hidden_size", "layers")
-        sizes = ("decoder_layers", "heads", "context_tokens", "vocabulary_size")
         return cls(
-            **{name: getattr(message, name) for name in (*plain, *sizes)},
-            state=_name(models_pb2.ModelState, "MODEL_STATE_", message.state),
-            tasks=tuple(_name(models_pb2.Task, "TASK_", task) for task in message.tasks),
+            **{name: getattr(message, name) for name in PLAIN},
+            state=choice_name(models_pb2.ModelState, "MODEL_STATE_", message.state),
+            tasks=tuple(choice_name(models_pb2.Task, "TASK_", task) for task in message.tasks),
             weight_type=codec.DTYPES.get(message.weight_type),
             languages=tuple((pair.source, pair.target) for pair in message.languages),
             labels=tuple(message.labels),
@@ -129,8 +133,3 @@ def _layers(messages: Iterable[models_pb2.Layer], field: str) -> dict[int, Array
     return {
         layer.layer: codec.from_tensor(layer.values, f"{field}[{place}].values") for place, layer in enumerate(messages)
     }
-
-
-def _name(enum: Any, prefix: str, number: int) -> Any:
-    """The name of an enum value without its prefix, in lower case; the number where a newer server has more values."""
-    return enum.Name(number).removeprefix(prefix).lower() if number in enum.values() else str(number)

@@ -1,4 +1,4 @@
-"""Names that people write, as options and choices: known, or refused with those that are."""
+"""Names of options and choices: those that people write are known or refused, those that come back are words."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -23,3 +23,8 @@ def named_choice(enum: Any, prefix: str, name: str, option: str) -> Any:
     if not isinstance(name, str) or name.lower() not in choices:
         raise ValueError(f"{option}: is {name!r}, expected one of {', '.join(map(repr, choices))}")
     return enum.Value(prefix + name.upper())
+
+
+def choice_name(enum: Any, prefix: str, number: int) -> Any:
+    """The name of an enum value without its prefix, in lower case; the number where a newer server has more values."""
+    return enum.Name(number).removeprefix(prefix).lower() if number in enum.values() else str(number)

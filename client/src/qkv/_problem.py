@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv import codec
-from qkv._fields import set_lists, set_numbers, set_operands
+from qkv._fields import set_fields, set_lists, set_operands
 from qkv._names import check_entries, named_choice
 from qkv._options import AxisOrderName, ProblemOptions, Projections, RelativeBiasOptions
 from qkv._rotary import set_rotary
@@ -41,7 +41,7 @@ def set_problem(
         set_rotary(draft.part("rotary"), rotary)
     if (path := options.get("path")) is not None:
         draft.message.path = named_choice(Path, "PATH_", path, "path")
-    set_numbers(draft.message, options, ("semantics_version",))
+    set_fields(draft.message, {"semantics_version": options.get("semantics_version")})
 
 
 def set_multi_head(
@@ -79,7 +79,7 @@ def _set_visibility(draft: Draft[attention_pb2.Visibility], options: ProblemOpti
         visibility.empty_row = named_choice(EmptyRow, "EMPTY_ROW_", empty_row, "empty_row")
     _set_window(visibility, options)
     _set_block_size(visibility, options)
-    set_numbers(visibility, options, ("chunk_size",))
+    set_fields(visibility, {"chunk_size": options.get("chunk_size")})
     set_lists(visibility, options, LENGTHS)
 
 
@@ -110,7 +110,7 @@ def _set_block_size(visibility: attention_pb2.Visibility, options: ProblemOption
 
 def _set_scoring(draft: Draft[attention_pb2.Scoring], options: ProblemOptions) -> None:
     scoring = draft.message
-    set_numbers(scoring, options, ("scale", "softcap"))
+    set_fields(scoring, {"scale": options.get("scale"), "softcap": options.get("softcap")})
     if (axis := options.get("softmax_axis")) is not None:
         scoring.softmax_axis = named_choice(SoftmaxAxis, "SOFTMAX_AXIS_", axis, "softmax_axis")
     if (base := options.get("log_base")) is not None:
@@ -135,4 +135,5 @@ def _set_relative_bias(draft: Draft[attention_pb2.RelativeBias], options: Relati
     check_entries(options, RelativeBiasOptions.__annotations__, "relative_bias")
     draft.message.SetInParent()
     set_operands(draft, {"table": options.get("table")}, "relative_bias.")
-    set_numbers(draft.message, options, ("bidirectional", "max_distance"), "relative_bias.")
+    plain = {name: options.get(name) for name in ("bidirectional", "max_distance")}
+    set_fields(draft.message, plain, "relative_bias.")

@@ -5,7 +5,7 @@ from typing import Any, Literal, Required, TypedDict
 
 import numpy.typing as npt
 
-from qkv._fields import set_integers, set_lists, set_numbers
+from qkv._fields import set_fields, set_integers, set_lists
 from qkv._names import check_entries, named_choice
 from qkv.v1 import attention_pb2
 from qkv.v1.attention_pb2 import RotaryPairing
@@ -112,7 +112,7 @@ def set_rotary(draft: Draft[attention_pb2.Rotary], options: RotaryOptions) -> No
     check_entries(options, RotaryOptions.__annotations__, "rotary")
     message = draft.message
     message.SetInParent()
-    set_numbers(message, options, ("base", "rotary_size", "sequence_length"), "rotary.")
+    set_fields(message, {name: options.get(name) for name in ("base", "rotary_size", "sequence_length")}, "rotary.")
     if (pairing := options.get("pairing")) is not None:
         message.pairing = named_choice(RotaryPairing, "ROTARY_PAIRING_", pairing, "rotary.pairing")
     positions = {name: options.get(name) for name in ("query_positions", "key_positions")}
@@ -128,5 +128,5 @@ def _set_scaling(message: Any, kind: str, numbers: Mapping[str, Any]) -> None:
     known = SCALINGS[kind].__annotations__
     check_entries(numbers, known, f"rotary.{kind}")
     message.SetInParent()
-    set_numbers(message, numbers, (name for name in known if name not in LISTS), f"rotary.{kind}.")
+    set_fields(message, {name: numbers.get(name) for name in known if name not in LISTS}, f"rotary.{kind}.")
     set_lists(message, numbers, (name for name in known if name in LISTS), f"rotary.{kind}.")

@@ -1,9 +1,10 @@
 """Text that comes in pieces: what is read of it, whatever carries the pieces."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from qkv._errors import UnfinishedError
+from qkv._names import choice_name
 from qkv.v1 import models_pb2
 from qkv.v1.models_pb2 import FinishReason, GenerateResponse, SummarizeResponse, TranslateResponse
 
@@ -80,8 +81,8 @@ class Reading:
             raise UnfinishedError("the answer has not come to its end: iterate to it, or call read()")
         return TextResult(
             text="".join(self._pieces),
-            finish_reason=_finish_reason(last.finish_reason),
-            usage=Usage(*(getattr(last.usage, field.name) for field in models_pb2.Usage.DESCRIPTOR.fields)),
+            finish_reason=choice_name(FinishReason, "FINISH_REASON_", last.finish_reason),
+            usage=_usage(last.usage),
             model=last.model,
             seed=last.seed if isinstance(last, GenerateResponse) and last.HasField("seed") else None,
             tokens=tuple(self._tokens),
@@ -96,5 +97,12 @@ def _probability(message: models_pb2.TokenProbability) -> TokenProbability:
     return TokenProbability(message.id, message.piece, message.log_probability)
 
 
-def _finish_reason(number: int) -> Any:
-    return FinishReason.Name(number).removeprefix("FINISH_REASON_").lower()
+def _usage(message: models_pb2.Usage) -> Usage:
+    return Usage(
+        input_tokens=message.input_tokens,
+        cached_tokens=message.cached_tokens,
+        output_tokens=message.output_tokens,
+        queue_seconds=message.queue_seconds,
+        first_token_seconds=message.first_token_seconds,
+        total_seconds=message.total_seconds,
+    )

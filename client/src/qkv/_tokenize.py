@@ -22,9 +22,10 @@ def tokenize(
 ) -> Call[list[tuple[Token, ...]]]:
     """The tokens of each text, as the model reads them: with the special ones that it expects around a text, or not.
 
-    The model may be left out where the server has one alone, here as in the other calls. Raises InvalidRequestError
-    with every wrong field, NotFoundError for a model that is not there, FailedPreconditionError for one that is not
-    ready, and the other errors under CallError.
+    The model may be left out where the server has one alone that can do what is asked, here as in the other calls.
+    Raises InvalidRequestError with every wrong field, NotFoundError for a model that is not there,
+    FailedPreconditionError for one that is not ready or cannot do what is asked, TooLargeError for more text than the
+    server admits, and the other errors under CallError.
     """
     request = TokenizeRequest(without_special_tokens=not special_tokens)
     set_fields(request, {"model": model, "texts": several(texts, "texts")})

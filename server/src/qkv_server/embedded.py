@@ -7,6 +7,8 @@ from typing import Self
 from qkv_server.operations.server import Server
 from qkv_server.operations.settings import Settings
 
+EMBEDDED = Settings(addresses=("127.0.0.1:0",), grace_seconds=5.0)  # a free loopback port, and less patience
+
 
 class EmbeddedServer:
     """A running server with an event loop and a thread of its own.
@@ -22,9 +24,8 @@ class EmbeddedServer:
         self.web_address = server.web_address
 
     @classmethod
-    def start(cls, settings: Settings | None = None) -> Self:
+    def start(cls, settings: Settings = EMBEDDED) -> Self:
         """Start a server; on a free loopback port unless the settings say otherwise."""
-        settings = settings or Settings(addresses=("127.0.0.1:0",), grace_seconds=5.0)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="qkv-embedded", daemon=True)
         thread.start()

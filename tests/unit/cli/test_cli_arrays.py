@@ -64,6 +64,11 @@ def save_json_by_name(folder: Path) -> str:
     return f"{folder}/x.json:mine"
 
 
+def save_csv(folder: Path) -> str:
+    (folder / "x.csv").write_text("0.5,-1.25,2\n1e-3, 0.0, 7\n")
+    return f"{folder}/x.csv"
+
+
 FILES: list[Callable[[Path], str]] = [
     save_npy,
     save_single_npz,
@@ -73,6 +78,7 @@ FILES: list[Callable[[Path], str]] = [
     save_safetensors_by_name,
     save_json_list,
     save_json_by_name,
+    save_csv,
 ]
 
 
@@ -152,6 +158,8 @@ def load(file: Path) -> dict[str, Array]:
                 return dict(archive)
         case ".safetensors":
             return dict(safetensors.numpy.load_file(file))
+        case ".csv":
+            return {"output": np.loadtxt(file, delimiter=",", ndmin=2)}
         case _:
             return {name: np.array(rows) for name, rows in json.loads(file.read_text()).items()}
 
@@ -171,19 +179,28 @@ def test_saves_every_array_of_the_answer(suffix: str, run: Run, client: qkv.Clie
         np.testing.assert_array_equal(saved[name], array)
 
 
-def test_saves_the_output_alone(run: Run, client: qkv.Client, tmp_path: Path) -> None:
-    """A .npy file holds the output."""
-    file = tmp_path / "output.npy"
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_saves_the_output_alone(suffix: str, run: Run, client: qkv.Client, tmp_path: Path) -> None:
+    """A .npy or .csv file holds the output, bit for bit."""
+    file = tmp_path / f"output{suffix}"
     assert run("attend", "--query", json.dumps(X.tolist()), "--save", file).out == f"saved output to {file}\n"
-    np.testing.assert_array_equal(np.load(file), client.attention(X).output)
+    np.testing.assert_array_equal(load(file)["output"], client.attention(X).output)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".json"])
+def test_rows_of_numbers_are_no_more_than_a_matrix(run: Run, tmp_path: Path) -> None:
+    """What has more axes is not flattened into a .csv file, which would lose its shape."""
+    file = tmp_path / "output.csv"
+    line = one_line(run("attend", "--query", json.dumps([X.tolist()]), "--save", file))
+    assert line == f"--save: {file}: holds rows of numbers, and output has the shape (1, 2, 3)"
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".json", ".csv"])
 def test_what_was_saved_is_taken_again(suffix: str, run: Run, asked: Asked, tmp_path: Path) -> None:
     """An answer is the question of the next call, by file and name."""
     file = tmp_path / f"answer{suffix}"
     assert run("attend", "--query", json.dumps(X.tolist()), "--save", file).status == 0
-    source = file if suffix == ".npy" else f"{file}:output"
+    source = file if suffix in (".npy", ".csv") else f"{file}:output"
     array = codec.from_operand(asked("--query", source).query, "query")
     np.testing.assert_array_equal(array, load(file)["output"])
 

@@ -54,7 +54,7 @@ def test_an_argument_that_makes_no_sense_is_named(arguments: Sequence[str], name
 
 def test_files_that_are_something_else_are_named(run: Run, tmp_path: Path) -> None:
     """Whatever its reader says of a file with the wrong content, it is one line with the option and the file."""
-    for suffix in (".npy", ".npz", ".safetensors", ".json"):
+    for suffix in (".npy", ".npz", ".safetensors", ".json", ".csv"):
         for content in (b"", b"nonsense\n", b"PK\x03\x04nonsense"):
             file = tmp_path / f"bad{suffix}"
             file.write_bytes(content)

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,9 +13,10 @@ import numpy as np
 import pytest
 from model_serving import FAILED, GO, WHY, Golden
 from PIL import Image
-from serving import SECONDS, ServerProcess
+from serving import ServerProcess
 
 import qkv
+from qkv.cli.tables import rounded
 
 from .conftest import Run, one_line
 
@@ -106,6 +105,47 @@ def test_embeds_a_file_in_batches(ask: Run, model_client: qkv.Client, tmp_path: 
     assert "texts[88] has 52 tokens" in one_line(ask("embed", *options, "--refuse-long-texts"))
 
 
+def test_saves_vectors_as_rows(ask: Run, model_client: qkv.Client, tmp_path: Path) -> None:
+    """In a .csv file the vector of each text is a row, in digits that tell the float32 numbers exactly."""
+    texts, saved = ["I love bears.", "The bear waits."], tmp_path / "vectors.csv"
+    assert ask("embed", *texts, "--model", "bert", "--save", saved).status == 0
+    rows = [[np.float32(number) for number in line.split(",")] for line in saved.read_text().splitlines()]
+    np.testing.assert_array_equal(np.array(rows), model_client.embed(texts, model="bert"))
+    assert len(saved.read_text()) < 2 * 32 * 14
+
+
+def test_lines_are_those_that_other_programs_count(ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A line ends with a line feed, in a file and on the input, whatever else in it might be taken for an end."""
+    lines, file = ["I love\x0cbears", "", "the\u2028bear waits", ""], tmp_path / "lines.txt"
+    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    of_file = ask("tokens", "--file", file, "--model", "bert", "--json").out
+    assert len(of_file.splitlines()) == len(lines)
+    type_in(file.read_text("utf-8"), monkeypatch)
+    assert ask("tokens", "--model", "bert", "--json").out == of_file
+
+
+@pytest.mark.parametrize("given", [["--file", "latin.txt"], []], ids=["file", "input"])
+def test_text_that_is_no_utf_8_is_said_to_be(
+    given: Sequence[str], ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Bytes that are no text are refused by the name of where they stand."""
+    monkeypatch.chdir(tmp_path)
+    Path("latin.txt").write_bytes("Bär".encode("latin-1"))
+    with Path("latin.txt").open(encoding="utf-8") as latin:
+        monkeypatch.setattr(sys, "stdin", latin)
+        line = one_line(ask("tokens", *given, "--model", "bert"))
+    assert line.startswith("--file: latin.txt: is no UTF-8 (" if given else "standard input: is no utf-8 (")
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "said"),
+    [(0, "B", ""), (7, "B", "7 B"), (97_000, "B", "97 kB"), (134_515_008, "", "135 M"), (999_700, "", "1 M")],
+)
+def test_sizes_have_three_digits(number: int, unit: str, said: str) -> None:
+    """A size is told in three digits and the unit that they need, and not at all where it is not known."""
+    assert rounded(number, unit) == said
+
+
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
@@ -153,27 +193,6 @@ def test_chats_once(ask: Run, model_client: qkv.Client) -> None:
     answer = model_client.chat(messages, model="llama", max_tokens=8).read().text
     ran = ask("chat", GO, "--system", "Be a bear.", "--model", "llama", "--max-tokens", "8")
     assert ran.out == f"{answer}\n"
-
-
-def test_talks_on_a_terminal(model_server: ServerProcess, model_client: qkv.Client) -> None:
-    """On a terminal `qkv chat` takes message after message, each answer knowing those before, until the input ends."""
-    pty = pytest.importorskip("pty")
-    controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "qkv.cli.main", "chat", "--model", "llama", "--max-tokens", "4"]
-    environment = {**os.environ, "QKV_TARGET": model_server.address, "TERM": "dumb"}
-    said = [GO, "Why?"]
-    with subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, text=True, env=environment) as talking:
-        os.write(controller, "".join(f"{line}\n" for line in ("", *said)).encode() + b"\x04")
-        out, _ = talking.communicate(timeout=SECONDS)
-    os.close(terminal)
-    os.close(controller)
-    messages: list[qkv.ChatMessage] = []
-    for line in said:
-        messages.append({"role": "user", "content": line})
-        answer = model_client.chat(messages, model="llama", max_tokens=4).read().text
-        assert answer in out
-        messages.append({"role": "assistant", "content": answer})
-    assert talking.returncode == 0
 
 
 def test_explains_the_attention_of_a_model(ask: Run, tmp_path: Path) -> None:

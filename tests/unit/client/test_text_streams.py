@@ -2,21 +2,17 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
 
 import grpc
 import pytest
+from model_serving import Endless, stand_in_writer
 from serving import SECONDS
 
 import qkv
 from qkv.v1 import models_pb2
 from qkv.v1.models_pb2 import FINISH_REASON_END, GenerateRequest, GenerateResponse
 
-Answer = Callable[[GenerateRequest, grpc.ServicerContext], Iterator[GenerateResponse]]
 Read = Callable[[str], "tuple[list[str], qkv.TextResult]"]
 
 USAGE = models_pb2.Usage(
@@ -28,24 +24,6 @@ USAGE = models_pb2.Usage(
     total_seconds=1.75,
 )
 LAST = GenerateResponse(finish_reason=FINISH_REASON_END, usage=USAGE, model="tiny", seed=2**64 - 1)
-
-
-@contextmanager
-def answering(generate: Answer) -> Iterator[str]:
-    """A server that answers Generate by a function: its address."""
-    server = grpc.server(ThreadPoolExecutor(4))
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        "Generate": grpc.unary_stream_rpc_method_handler(
-            generate, GenerateRequest.FromString, GenerateResponse.SerializeToString
-        )
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qkv.v1.ModelService", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
 
 
 def by_client(address: str) -> tuple[list[str], qkv.TextResult]:
@@ -76,7 +54,7 @@ def test_pieces_are_the_text_that_comes(read: Read) -> None:
             yield GenerateResponse(text=text)
         yield LAST
 
-    with answering(generate) as address:
+    with stand_in_writer(generate) as address:
         pieces, result = read(address)
     assert pieces == ["Bears", " love", " honey 🍯"]
     assert result.text == "Bears love honey 🍯"
@@ -91,9 +69,17 @@ def test_text_of_the_last_message_counts(read: Read) -> None:
     last.CopyFrom(LAST)
     last.text = "all"
     last.ClearField("seed")
-    with answering(lambda *_: iter([last])) as address:
+    with stand_in_writer(lambda *_: iter([last])) as address:
         pieces, result = read(address)
     assert (pieces, result.text, result.seed) == (["all"], "all", None)
+
+
+def test_an_end_of_another_kind_is_told_by_its_number(read: Read) -> None:
+    """A reason to end that only a newer server knows makes no answer unreadable."""
+    last = GenerateResponse.FromString(LAST.SerializeToString() + b"\x18\x63")  # finish_reason: 99
+    with stand_in_writer(lambda *_: iter([GenerateResponse(text="a"), last])) as address:
+        _, result = read(address)
+    assert (result.text, result.finish_reason) == ("a", "99")
 
 
 def test_log_probabilities_are_in_the_result(read: Read) -> None:
@@ -104,7 +90,7 @@ def test_log_probabilities_are_in_the_result(read: Read) -> None:
     likeliest = [models_pb2.TokenProbability(id=7, piece="c", log_probability=-0.25)]
     token = models_pb2.TokenProbability(id=6, piece="b", log_probability=-2)
     second.tokens.add(token=token, likeliest=likeliest)
-    with answering(lambda *_: iter([first, second, LAST])) as address:
+    with stand_in_writer(lambda *_: iter([first, second, LAST])) as address:
         _, result = read(address)
     assert result.tokens == (
         qkv.GeneratedToken(qkv.TokenProbability(5, "a", -0.5), ()),
@@ -119,33 +105,20 @@ def test_an_error_in_the_middle_is_raised_there(read: Read) -> None:
         yield GenerateResponse(text="so far")
         context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
-    with answering(generate) as address, pytest.raises(qkv.UnavailableError, match="the server is stopping"):
+    with stand_in_writer(generate) as address, pytest.raises(qkv.UnavailableError, match="the server is stopping"):
         read(address)
 
 
 def test_an_answer_without_an_end_has_no_result(read: Read) -> None:
     """A stream that is over without saying why is no finished answer."""
-    with answering(lambda *_: iter([GenerateResponse(text="a")])) as address, pytest.raises(qkv.UnfinishedError):
+    with stand_in_writer(lambda *_: iter([GenerateResponse(text="a")])) as address, pytest.raises(qkv.UnfinishedError):
         read(address)
-
-
-class Endless:
-    """Answers without end, and knows when it was given up."""
-
-    def __init__(self) -> None:
-        self.given_up = threading.Event()
-
-    def __call__(self, _: GenerateRequest, context: grpc.ServicerContext) -> Iterator[GenerateResponse]:
-        context.add_callback(self.given_up.set)
-        while context.is_active():
-            yield GenerateResponse(text="x")
-            self.given_up.wait(0.01)
 
 
 def test_leaving_the_context_gives_the_rest_up() -> None:
     """The server hears that the answer is not wanted any more, and the result stays unknown."""
     endless = Endless()
-    with answering(endless) as address, qkv.Client(address) as client:
+    with stand_in_writer(endless) as address, qkv.Client(address) as client:
         with client.generate("go") as answer:
             assert next(answer) == "x"
             assert not endless.given_up.is_set()
@@ -159,14 +132,14 @@ def test_leaving_the_context_gives_the_rest_up() -> None:
 def test_leaving_the_asynchronous_context_gives_the_rest_up() -> None:
     """The same for asyncio; and so does a task that is cancelled while it reads."""
 
-    async def leave(address: str) -> None:
+    async def leave(address: str, _: Endless) -> None:
         async with qkv.AsyncClient(address) as client, client.generate("go") as answer:
             assert await anext(answer) == "x"
 
-    async def cancelled(address: str) -> None:
+    async def cancelled(address: str, endless: Endless) -> None:
         async with qkv.AsyncClient(address) as client:
             reading = asyncio.create_task(client.generate("go").read())
-            await asyncio.sleep(0.1)
+            assert await asyncio.to_thread(endless.begun.wait, SECONDS)
             reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
@@ -174,8 +147,8 @@ def test_leaving_the_asynchronous_context_gives_the_rest_up() -> None:
 
     for give_up in (leave, cancelled):
         endless = Endless()
-        with answering(endless) as address:
-            asyncio.run(give_up(address))
+        with stand_in_writer(endless) as address:
+            asyncio.run(give_up(address, endless))
             assert endless.given_up.wait(SECONDS)
 
 
@@ -187,14 +160,14 @@ def test_an_answer_has_the_deadline_that_it_was_given_and_no_other() -> None:
         yield GenerateResponse(text="bounded" if remaining is not None and remaining < SECONDS else "unbounded")
         yield LAST
 
-    with answering(generate) as address, qkv.Client(address, timeout=1.0) as client:
+    with stand_in_writer(generate) as address, qkv.Client(address, timeout=1.0) as client:
         assert client.generate("go").read().text == "unbounded"
         assert client.generate("go", timeout=5.0).read().text == "bounded"
 
 
 def test_a_passed_deadline_is_told() -> None:
     """A stream that takes longer than its timeout raises DeadlineExceededError after what has come."""
-    with answering(Endless()) as address, qkv.Client(address) as client:
+    with stand_in_writer(Endless()) as address, qkv.Client(address) as client:
         answer = client.generate("go", timeout=0.3)
         assert next(answer) == "x"
         with pytest.raises(qkv.DeadlineExceededError):
@@ -203,7 +176,7 @@ def test_a_passed_deadline_is_told() -> None:
 
 def test_a_closed_client_streams_nothing() -> None:
     """A stream that is begun on a closed client is refused, and one under way is ended, both as cancelled."""
-    with answering(Endless()) as address:
+    with stand_in_writer(Endless()) as address:
         client = qkv.Client(address)
         answer = client.generate("go")
         assert next(answer) == "x"
@@ -227,5 +200,5 @@ def test_a_closed_asynchronous_client_streams_nothing() -> None:
         with pytest.raises(qkv.CancelledError, match="the client is closed"):
             client.generate("go")
 
-    with answering(Endless()) as address:
+    with stand_in_writer(Endless()) as address:
         asyncio.run(close(address))

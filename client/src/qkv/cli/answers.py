@@ -7,31 +7,38 @@ from dataclasses import asdict
 from typing import Any
 
 from qkv import TextResult, TextStream
+from qkv.cli import texts
 
 SAMPLING: dict[str, tuple[type, str, str]] = {
-    "temperature": (float, "T", "divisor of logits (default: 0, always the likeliest token)"),
-    "top_k": (int, "K", "choose among so many likeliest tokens"),
-    "top_p": (float, "P", "of these among the fewest that make so much of the probability"),
-    "min_p": (float, "P", "of these among those at least so likely as the likeliest times this"),
-    "repetition_penalty": (float, "R", "make tokens that came before less likely, if above 1"),
-    "seed": (int, "N", "equal seeds give equal answers"),
+    "temperature": (float, "T", "divide logits by T before drawing; 0 takes the likeliest token (default: 0)"),
+    "top_k": (int, "K", "draw among the K likeliest tokens (default: all)"),
+    "top_p": (float, "P", "of these, among the fewest whose probabilities add up to P (default: all)"),
+    "min_p": (float, "P", "of these, among those at least P times as likely as the likeliest (default: all)"),
+    "repetition_penalty": (float, "R", "above 1: make tokens that have come before less likely (default: 1)"),
+    "seed": (int, "N", "equal seeds give equal answers (default: the server draws one, which --json tells)"),
 }
+LENGTH = "the most tokens of the answer (default: what the context of the model holds, or the server's bound)"
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, max_tokens: bool = True) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the model, how tokens are chosen, and the form of the answer."""
-    parser.add_argument("--model", metavar="NAME", help="the model (default: the one that can, if it is alone)")
-    if max_tokens:
-        parser.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens of the answer")
-    group = parser.add_argument_group("how the next token is chosen")
+    texts.add_model(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print the answer at its end, as JSON with finish reason, usage and seed"
+    )
+    group = parser.add_argument_group("how the next token is chosen", "the likeliest, unless --temperature is above 0")
     for name, (kind, metavar, said) in SAMPLING.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=said)
-    parser.add_argument("--json", action="store_true", help="print the whole answer as JSON, with usage and seed")
 
 
-def options_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of the client's call."""
-    return {name: getattr(options, name, None) for name in ("model", "max_tokens", *SAMPLING)}
+def add_max_tokens(parser: argparse.ArgumentParser, said: str = LENGTH) -> None:
+    """Declare how long the answer may be."""
+    parser.add_argument("--max-tokens", type=int, metavar="N", help=said)
+
+
+def options_of(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of the client's call: how tokens are chosen, and those of these names."""
+    return {name: getattr(options, name) for name in (*SAMPLING, *names)}
 
 
 def show(answer: TextStream, options: argparse.Namespace) -> TextResult:
@@ -40,14 +47,22 @@ def show(answer: TextStream, options: argparse.Namespace) -> TextResult:
         if options.json:
             print(json.dumps(asdict(answer.read()), ensure_ascii=False))
             return answer.result
-        try:
-            for piece in answer:
-                print(piece, end="", flush=True)
-        finally:
-            print()
+        _print(answer)
     if sys.stderr.isatty():
         print(_summary(answer.result), file=sys.stderr)
     return answer.result
+
+
+def _print(answer: TextStream) -> None:
+    """Print the pieces; a line break ends what was printed, also where the answer breaks off."""
+    begun = False
+    try:
+        for piece in answer:
+            begun = True
+            print(piece, end="", flush=True)
+    finally:
+        if begun:
+            print()
 
 
 def _summary(result: TextResult) -> str:

@@ -1,7 +1,7 @@
 """Arrays from the command line and from files, and back into files."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from qkv.vectors import tensor_files
 Array = npt.NDArray[Any]
 
 SOURCES = (
-    "an array is typed, '[[1, 2], [3, 4]]' or '1 2; 3 4', or read from FILE.npy, FILE.npz, FILE.safetensors or "
-    "FILE.json; FILE:NAME takes one of several arrays"
+    "an array is typed, '[[1, 2], [3, 4]]' or '1 2; 3 4', or read from FILE.npy, FILE.npz, FILE.safetensors, FILE.json "
+    "or FILE.csv; FILE:NAME takes one of several arrays"
 )
-SUFFIXES = (".npy", ".npz", ".safetensors", ".json")
+SUFFIXES = (".npy", ".npz", ".safetensors", ".json", ".csv")
+OF_ONE = (".npy", ".csv")  # files that hold one array, without its name
 
 
 def read(source: str, option: str) -> Array:
@@ -36,17 +37,22 @@ def check_writable(file: Path, names: Collection[str]) -> None:
     """Raise ValueError if arrays of these names cannot be saved in a file of this name."""
     if file.suffix not in SUFFIXES:
         raise ValueError(f"--save: {file}: expected a name ending in one of {', '.join(SUFFIXES)}")
-    if file.suffix == ".npy" and len(names) > 1:
+    if file.suffix in OF_ONE and len(names) > 1:
         raise ValueError(f"--save: {file} holds one array, expected another kind of file for {', '.join(names)}")
 
 
 def write(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Save arrays by name; .npy holds a single one, without its name."""
+    """Save arrays by name; raises ValueError for one that a file of this name cannot hold."""
     if file.suffix in (".npy", ".npz") and any(array.dtype.name == "bfloat16" for array in arrays.values()):
         raise ValueError(f"--save: {file}: NumPy's files lose the type bfloat16, expected .safetensors or .json")
     match file.suffix:
         case ".npy":
             np.save(file, next(iter(arrays.values())))
+        case ".csv":
+            ((name, array),) = arrays.items()
+            if array.ndim > 2:
+                raise ValueError(f"--save: {file}: holds rows of numbers, and {name} has the shape {array.shape}")
+            np.savetxt(file, array, fmt="%s", delimiter=",")  # in as many digits as tell a number from its neighbours
         case ".npz":
             named: dict[str, Any] = dict(arrays)
             np.savez(file, **named)
@@ -67,9 +73,13 @@ def _typed(text: str) -> Array:
     try:
         if text.startswith(("[", "{")) or text in ("true", "false"):
             return _numbers(json.loads(text))
-        return np.array([[float(number) for number in row.replace(",", " ").split()] for row in text.split(";")])
+        return _rows(text.split(";"))
     except (ValueError, TypeError) as error:
         raise ValueError(f"is no array ({error}); {SOURCES}") from error
+
+
+def _rows(rows: Iterable[str]) -> Array:
+    return np.array([[float(number) for number in row.replace(",", " ").split()] for row in rows])
 
 
 def _from_file(file: Path, name: str, option: str) -> Array:
@@ -82,6 +92,10 @@ def _from_file(file: Path, name: str, option: str) -> Array:
                 return np.asarray(_one_of(archive, name, option))
         case ".safetensors":
             return np.asarray(_one_of(tensor_files.load(file), name, option))
+        case ".csv":
+            content = _rows(file.read_text(encoding="utf-8").splitlines())
+            if not content.size:
+                raise ValueError("holds no numbers")
         case _:
             content = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(content, dict):

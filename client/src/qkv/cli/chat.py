@@ -1,4 +1,4 @@
-"""Chat with a model: ask one thing, or talk if no message is given on a terminal (Ctrl-D ends, Ctrl-C ends an answer).
+"""Chat with a model: ask one thing, or, without a message on a terminal, talk. Ctrl-C ends an answer, Ctrl-D the chat.
 
 Examples:
   qkv chat "What is attention?"
@@ -20,9 +20,15 @@ PROMPT = "> "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("text", nargs="?", metavar="MESSAGE", help="the message; left out: talk, or standard input")
-    parser.add_argument("--system", metavar="TEXT", help="what the model is told to be")
+    parser.add_argument(
+        "text",
+        nargs="?",
+        metavar="MESSAGE",
+        help="the message; left out: talk, or, if it is no terminal, standard input",
+    )
+    parser.add_argument("--system", metavar="TEXT", help="what the model is told before all messages, as how to answer")
     answers.add_arguments(parser)
+    answers.add_max_tokens(parser)
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
@@ -33,14 +39,16 @@ def run(client: Client, options: argparse.Namespace) -> int:
         return 0
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401, PLC0415 - it gives `input` a history, where there is one
-    while (said := _said()) is not None:
-        if said.strip():
-            begun = len(messages)
-            try:
-                _ask(client, messages, said, options)
-            except KeyboardInterrupt:
-                del messages[begun:]
-    print()
+    try:
+        while (said := _said()) is not None:
+            if said.strip():
+                begun = len(messages)
+                try:
+                    _ask(client, messages, said, options)
+                except KeyboardInterrupt:
+                    del messages[begun:]
+    finally:
+        print()  # what the shell says next begins a line
     return 0
 
 
@@ -54,5 +62,6 @@ def _said() -> str | None:
 def _ask(client: Client, messages: list[ChatMessage], said: str, options: argparse.Namespace) -> None:
     """Add a message and its answer to a chat."""
     messages.append({"role": "user", "content": said})
-    answer = answers.show(client.chat(messages, **answers.options_of(options)), options)
+    call = answers.options_of(options, "model", "max_tokens")
+    answer = answers.show(client.chat(messages, **call), options)
     messages.append({"role": "assistant", "content": answer.text})

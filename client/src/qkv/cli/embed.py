@@ -1,8 +1,9 @@
-"""Turn texts into vectors.
+"""Turn texts into vectors: shown in short, with how alike a few texts are, or whole by --save or --json.
 
 Examples:
   qkv embed "I love bears" "Bears are lovely" "The bank is closed"
   qkv embed --file sentences.txt --save vectors.npy --model minilm
+  qkv embed --json < sentences.txt | jq length
 
 """
 
@@ -30,20 +31,29 @@ LABEL = 24  # characters of a text that stand for it
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     texts.add_texts(parser)
+    texts.add_model(parser)
     parser.add_argument(
-        "--model", default="", metavar="NAME", help="the model (default: the one that can, if it is alone)"
-    )
-    parser.add_argument(
-        "--pooling", choices=get_args(PoolingName), help="what makes one vector of tokens (default: the model's)"
+        "--pooling",
+        choices=get_args(PoolingName),
+        help="how a text's vector is made of its tokens' (default: as the model was made for)",
     )
     parser.add_argument(
         "--normalize",
         action=argparse.BooleanOptionalAction,
         help="scale vectors to length 1 (default: as the model was made for)",
     )
-    parser.add_argument("--refuse-long-texts", action="store_true", help="instead of cutting them")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="save the vectors instead of printing them")
-    parser.add_argument("--json", action="store_true", help="print the vector of each text on a line of its own")
+    parser.add_argument(
+        "--refuse-long-texts",
+        action="store_true",
+        help="fail where a text is longer than the model reads, instead of cutting it",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--save", type=Path, metavar="FILE", help=f"save the vectors, a row for each text: {', '.join(arrays.SUFFIXES)}"
+    )
+    form.add_argument(
+        "--json", action="store_true", help="print the vector of each text, a JSON array on a line of its own"
+    )
 
 
 def run(client: Client, options: argparse.Namespace) -> int:

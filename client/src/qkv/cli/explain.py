@@ -29,7 +29,7 @@ HELP = "show self-attention step by step on a sentence"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.add_argument(
-        "sentence", nargs="?", default="I love bears", help="words parted by spaces (default: %(default)s)"
+        "sentence", nargs="?", default="I love bears", help="words parted by spaces, or a text (default: %(default)s)"
     )
     parser.add_argument(
         "--embeddings",
@@ -39,10 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--heads", type=int, default=2, help="heads of the multi-head call (default: %(default)s)")
     of_model = parser.add_argument_group("a real model")
-    of_model.add_argument("--model", metavar="NAME", help="show what this model of the server does")
-    of_model.add_argument("--layer", type=int, metavar="N", help="from 0, or −1 for the last (default: 0)")
+    of_model.add_argument(
+        "--model", metavar="NAME", help="show the attention of this model of the server, instead of the walk-through"
+    )
+    of_model.add_argument("--layer", type=int, metavar="N", help="from 0, or -1 for the last (default: 0)")
     of_model.add_argument("--head", type=int, metavar="N", help="from 0 (default: 0)")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw scores, weights and new embeddings as heat maps")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw what is shown as heat maps")
 
 
 def run(client: Client, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Continue a text.
+"""Continue a text, printed as it comes. Ctrl-C ends it.
 
 Examples:
   qkv generate "Once upon a time" --max-tokens 50
@@ -20,17 +20,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     texts.add_text(parser, "prompt")
     answers.add_arguments(parser)
-    parser.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be repeated")
+    answers.add_max_tokens(parser)
+    parser.add_argument(
+        "--stop", action="append", metavar="TEXT", help="end the answer before this text; may be given several times"
+    )
     parser.add_argument(
         "--top-log-probabilities",
         type=int,
         metavar="N",
-        help="with --json: of each token its log-probability and those of so many likeliest",
+        help="with --json: the log-probability of each token, and of the N likeliest in its place",
     )
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the continuation as it comes."""
-    further = {"stop": options.stop, "top_log_probabilities": options.top_log_probabilities}
-    answers.show(client.generate(texts.text_of(options), **answers.options_of(options), **further), options)
+    call = answers.options_of(options, "model", "max_tokens", "stop", "top_log_probabilities")
+    answers.show(client.generate(texts.text_of(options), **call), options)
     return 0

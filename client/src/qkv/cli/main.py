@@ -22,7 +22,8 @@ from qkv.cli import (
 )
 
 FAILURE = 1
-INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended
+INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended …
+UNREAD = 141  # … and of one that had nobody left to write to, as in `qkv models | head -1`
 SUBCOMMANDS = (attend, explain, health, vectors, models, tokens, embed, generate, chat, summarize, translate)
 
 
@@ -33,12 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _client(options) as client:
             status: int = options.run(client, options)
-            return status
+        sys.stdout.flush()  # so that it fails here, if it does
+        return status
     except InvalidRequestError as error:
         wrong = "\n  ".join(("", *map(str, error.violations))) if len(error.violations) > 1 else f" {error}"
         print(f"qkv: the request has no answer:{wrong}", file=sys.stderr)
     except CallError as error:
         print(f"qkv: {options.target}: {error.code.name} {error}".rstrip(), file=sys.stderr)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what is left, which Python writes at its end
+        return UNREAD
     except (QkvError, OSError, ValueError, TypeError, ImportError) as error:
         print(f"qkv: {error}", file=sys.stderr)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from qkv import Client, Model
+from qkv.cli.tables import rounded
 
 NAME = "models"
 HELP = "list the models of a server"
@@ -20,8 +21,8 @@ COLUMNS = ("name", "state", "architecture", "parameters", "memory", "context", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("name", nargs="?", metavar="MODEL", help="describe this one")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("name", nargs="?", metavar="MODEL", help="describe this model (default: list all)")
+    parser.add_argument("--json", action="store_true", help="print every fact as JSON")
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
@@ -57,19 +58,11 @@ def _row(model: Model) -> tuple[str, ...]:
         model.name,
         model.state,
         model.architecture,
-        _short(model.parameters, ""),
-        _short(model.weight_bytes, "B"),
+        rounded(model.parameters, ""),
+        rounded(model.weight_bytes, "B"),
         str(model.context_tokens or ""),
         model.reason or can,
     )
-
-
-def _short(number: int, unit: str) -> str:
-    """A size in three digits or so; nothing for 0, which is not known."""
-    for power, letter in ((3, "G"), (2, "M"), (1, "k")):
-        if number >= 1000**power:
-            return f"{number / 1000**power:.3g} {letter}{unit}"
-    return f"{number} {unit}".rstrip() if number else ""
 
 
 def _lines(facts: dict[str, Any]) -> str:

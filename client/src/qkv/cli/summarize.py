@@ -19,9 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     texts.add_text(parser, "text")
     answers.add_arguments(parser)
+    answers.add_max_tokens(
+        parser, "the most tokens of the summary of each part (default: as many as the model was made for)"
+    )
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the summary as it comes."""
-    answers.show(client.summarize(texts.text_of(options), **answers.options_of(options)), options)
+    call = answers.options_of(options, "model", "max_tokens")
+    answers.show(client.summarize(texts.text_of(options), **call), options)
     return 0

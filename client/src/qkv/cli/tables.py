@@ -1,4 +1,4 @@
-"""Matrices as people read them: labelled rows and columns of numbers."""
+"""Numbers as people read them: rounded, and matrices as labelled rows and columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,15 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 DECIMALS = 6
+THOUSANDS = ("", "k", "M", "G", "T")
+
+
+def rounded(number: float, unit: str) -> str:
+    """A size in three digits, as 24.2 kB; nothing for 0, which is not known."""
+    power = 0
+    while number >= 999.5 and power < len(THOUSANDS) - 1:  # which three digits would write as 1e+03
+        number, power = number / 1000, power + 1
+    return f"{number:.3g} {THOUSANDS[power]}{unit}".rstrip() if number else ""
 
 
 def table(matrix: Array, rows: Sequence[str], columns: Sequence[str], *, decimals: int = DECIMALS) -> str:

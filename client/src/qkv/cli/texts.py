@@ -1,4 +1,4 @@
-"""Texts of a command: its arguments, the lines of a file, or standard input."""
+"""Texts of a command, its arguments, the lines of a file, or standard input; and the model that they are for."""
 
 import argparse
 import sys
@@ -14,14 +14,21 @@ def add_text(parser: argparse.ArgumentParser, name: str) -> None:
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
     """Declare several texts."""
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text; without one, each line of standard input is")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text; without any, each line of standard input is")
     parser.add_argument("--file", type=Path, metavar="FILE", help="take each line of a file as a text")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare the model."""
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="the model (default: the only one of the server that can do this)"
+    )
 
 
 def text_of(options: argparse.Namespace) -> str:
     """The one text of a command, as it stands on standard input but for the line break at its end."""
     given: str | None = options.text
-    return sys.stdin.read().removesuffix("\n") if given in (None, "-") else str(given)
+    return _input().removesuffix("\n") if given in (None, "-") else str(given)
 
 
 def texts_of(options: argparse.Namespace) -> list[str]:
@@ -29,6 +36,24 @@ def texts_of(options: argparse.Namespace) -> list[str]:
     if options.file is not None:
         if options.texts:
             raise ValueError("--file: and TEXT are two sources of texts, expected one")
-        content: str = options.file.read_text(encoding="utf-8")
-        return content.splitlines()
-    return list(options.texts) or sys.stdin.read().splitlines()
+        return _lines(_read(options.file))
+    return list(options.texts) or _lines(_input())
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--file: {file}: is no UTF-8 ({error})") from error
+
+
+def _input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input: is no {sys.stdin.encoding} ({error})") from error
+
+
+def _lines(content: str) -> list[str]:
+    """The lines as other programs count them: what else `splitlines` takes for an end may stand in a text."""
+    return content.removesuffix("\n").split("\n") if content else []

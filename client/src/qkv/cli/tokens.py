@@ -21,11 +21,15 @@ HELP = "show the tokens of texts"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     texts.add_texts(parser)
+    texts.add_model(parser)
     parser.add_argument(
-        "--model", default="", metavar="NAME", help="the model (default: the one there is, if it is alone)"
+        "--without-special-tokens",
+        action="store_true",
+        help="leave out what the model puts around a text: its beginning, separators, its end",
     )
-    parser.add_argument("--without-special-tokens", action="store_true", help="the text's own tokens alone")
-    parser.add_argument("--json", action="store_true", help="print an array of tokens for each text, one on a line")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON array of tokens for each text, on a line of its own"
+    )
 
 
 def run(client: Client, options: argparse.Namespace) -> int:

@@ -18,19 +18,26 @@ HELP = "translate a text"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     texts.add_text(parser, "text")
-    parser.add_argument("--from", dest="source_language", default="", metavar="TAG", help="its language, as en")
     parser.add_argument(
-        "--to", dest="target_language", default="", metavar="TAG", help="the language of the answer, as pt"
+        "--from",
+        dest="source_language",
+        default="",
+        metavar="TAG",
+        help="the language of the text, as en or pt-BR (default: that of the model, if it translates from one alone)",
     )
-    answers.add_arguments(parser, max_tokens=False)
+    parser.add_argument(
+        "--to",
+        dest="target_language",
+        default="",
+        metavar="TAG",
+        help="the language of the answer (default: that of the model, if it translates to one alone)",
+    )
+    answers.add_arguments(parser)
 
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the translation as it comes."""
-    further = answers.options_of(options)
-    del further["max_tokens"]
-    answer = client.translate(
-        texts.text_of(options), source=options.source_language, target=options.target_language, **further
-    )
-    answers.show(answer, options)
+    languages = {"source": options.source_language, "target": options.target_language}
+    call = answers.options_of(options, "model")
+    answers.show(client.translate(texts.text_of(options), **languages, **call), options)
     return 0
