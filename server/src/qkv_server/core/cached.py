@@ -9,7 +9,7 @@ finite may spoil the answers of queries of the same tile of a chunk that stand b
 """
 
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 
 import numpy as np
@@ -60,8 +60,7 @@ def cached_attention(
     if bias is not None:
         for scores in of_streams:
             np.add(scores, bias[:, bias.shape[1] - scores.shape[2] :].reshape(scores.shape), out=scores)
-    widths = np.repeat(lengths, heads)  # of the rows of all heads, n·Hq
-    begins = np.cumsum(widths) - widths
+    begins, widths = _rows(tuple(lengths), heads)
     weights -= np.repeat(np.maximum.reduceat(weights, begins), widths)
     np.exp(weights, out=weights)
     totals = np.add.reduceat(weights, begins)
@@ -69,6 +68,13 @@ def cached_attention(
     for (_, value), of_stream, answer in zip(seen, of_streams, answers, strict=True):
         np.matmul(of_stream, value, out=answer)
     out /= totals.reshape(count, heads, 1)
+
+
+@lru_cache(maxsize=4)  # the layers of a step ask for the same, but for those with a window
+def _rows(lengths: tuple[int, ...], heads: int) -> tuple[Array, Array]:
+    """Where the scores of each head of each stream begin, one row after another, and how many they are: (n·Hq,)."""
+    widths = np.repeat(lengths, heads)
+    return np.cumsum(widths) - widths, widths
 
 
 def chunk_attention(

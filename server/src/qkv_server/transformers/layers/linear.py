@@ -11,8 +11,9 @@ from qkv_server.transformers.layers.halves import Halves
 
 Array = npt.NDArray[Any]
 
-# Bytes of a weight from which a second core is worth waking, by what bounds the product: for one row the memory alone.
-SHARED_BYTES_ONE_ROW, SHARED_BYTES = 4 * 2**20, 2**20
+# Bytes of a weight from which a second core is worth waking, by what bounds the product: for one row the memory alone,
+# which one core reads at two thirds of the rate of two, and a thread that sleeps takes 50 µs to begin.
+SHARED_BYTES_ONE_ROW, SHARED_BYTES = 8 * 2**20, 2**20
 # Multiplications up to which OpenBLAS reads operands where they lie, with AVX-512. Otherwise it packs the weight first:
 # a product (3072, 576) with 2 to 4 columns takes 2.6 times as long then, with 8 twice, with 16 a little more.
 SMALL_PRODUCT, KERNEL_ROWS = 10**6, 16
@@ -45,13 +46,16 @@ class Linear:
 
     def product(self, x: Array, out: Array | None = None) -> Array:
         """x·Wᵀ without the bias, (N, in) → (N, out), for callers that add it while rows are in the cache."""
-        if not self.features_first:
+        shared = self.halves is not None and self.weight.nbytes >= (
+            SHARED_BYTES if len(x) > 1 else SHARED_BYTES_ONE_ROW
+        )
+        if not self.features_first or (len(x) == 1 and not shared):
             return np.matmul(x, self.weight.T, out=out)
         y = np.empty((len(self.weight), len(x)), np.float32)
         columns = x.T  # (in, N)
         if _small_block(*columns.shape):  # which would be read where it lies, again and again
             columns = np.ascontiguousarray(columns)
-        if self.halves is None or self.weight.nbytes < (SHARED_BYTES if len(x) > 1 else SHARED_BYTES_ONE_ROW):
+        if self.halves is None or not shared:
             _multiply(self.weight, columns, y)
         else:
             middle = len(self.weight) // (2 * KERNEL_ROWS) * KERNEL_ROWS
