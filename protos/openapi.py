@@ -2,8 +2,8 @@
 
     buf build --path protos/qkv/v1 --exclude-imports --output - | python protos/openapi.py > openapi.json
 
-It describes what a plain HTTP client sends and gets: each unary method by the Connect protocol, in protobuf's JSON.
-Streams are framed, which OpenAPI cannot say, and are left out.
+It describes what a plain HTTP client sends and gets, in protobuf's JSON: from each unary method one message, by the
+Connect protocol, and from a method that streams its answer a message a line.
 """
 
 import json
@@ -70,6 +70,7 @@ ERROR: Schema = {
         },
     },
 }
+ERROR_REFERENCE = {"$ref": "#/components/schemas/connect.error"}
 
 X = {"matrix": {"rows": 3, "columns": 4, "values": [0.5, 0.8, 0.2, 0.6, 0.7, 0.1, 0.9, 0.3, 0.4, 0.6, 0.3, 0.8]}}
 ROW = {"matrix": {"rows": 1, "columns": 2, "values": [1, 2]}}
@@ -84,6 +85,9 @@ EXAMPLES = {
     "/qkv.v1.ModelService/Detokenize": {"model": "minilm", "texts": [{"ids": [1045, 2293, 6468]}]},
     "/qkv.v1.ModelService/Embed": {"model": "minilm", "texts": ["I love bears", "Bears are lovely"]},
     "/qkv.v1.ModelService/Encode": {"model": "minilm", "text": "I love bears", "attentions": [0], "heads": [3]},
+    "/qkv.v1.ModelService/Generate": {"model": "smollm2", "prompt": "Once upon a time", "maxTokens": 40},
+    "/qkv.v1.ModelService/Summarize": {"model": "smollm2", "text": "Bears eat honey. They sleep all winter."},
+    "/qkv.v1.ModelService/Translate": {"text": "I love bears.", "source": "en", "target": "pt"},
 }
 
 
@@ -109,8 +113,7 @@ def description(files: Sequence[FileDescriptorProto]) -> Schema:
             "version": files[0].package.rpartition(".")[2],
             "description": "What is softmax(Q·Kᵀ·scale)·V, and what do whole models make of it? Send a POST with "
             "`content-type: application/json`. Fields may be left out where a default is named; a field that there is "
-            "not is refused. Answers in pieces (Generate, Summarize, Translate) are framed as the Connect protocol "
-            "says, which OpenAPI cannot: see connectrpc.com.",
+            "not is refused. Clients of Connect and gRPC-Web call the same paths with content types of their own.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": list(tags(files)),
@@ -130,12 +133,12 @@ def tags(files: Iterable[FileDescriptorProto]) -> Iterator[Schema]:
 
 
 def paths(files: Iterable[FileDescriptorProto]) -> Iterator[tuple[str, Schema]]:
-    """The unary methods, by path."""
+    """The methods that take one message, by path."""
     for file in files:
         comments = Comments(file)
         for number, service in enumerate(file.service):
             for position, method in enumerate(service.method):
-                if not (method.client_streaming or method.server_streaming):
+                if not method.client_streaming:
                     path = f"/{file.package}.{service.name}/{method.name}"
                     comment = comments.of(FILE_SERVICES, number, SERVICE_METHODS, position)
                     yield path, {"post": operation(path, file, service, method, comment)}
@@ -155,15 +158,25 @@ def operation(
         "description": comment,
         "requestBody": {"required": True, "content": {"application/json": request}},
         "responses": {
-            "200": {
-                "description": "The answer.",
-                "content": {"application/json": {"schema": reference(method.output_type)}},
-            },
-            "default": {
-                "description": "A refusal.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/connect.error"}}},
-            },
+            "200": pieces(method.output_type) if method.server_streaming else answer(method.output_type),
+            "default": {"description": "A refusal.", "content": {"application/json": {"schema": ERROR_REFERENCE}}},
         },
+    }
+
+
+def answer(type_name: str) -> Schema:
+    """The response of a method with one answer."""
+    return {"description": "The answer.", "content": {"application/json": {"schema": reference(type_name)}}}
+
+
+def pieces(type_name: str) -> Schema:
+    """The response of a method that streams its answer."""
+    broken = {"type": "object", "required": ["error"], "properties": {"error": ERROR_REFERENCE}}
+    return {
+        "description": "The answer in pieces as they come: each line is one. If something goes wrong on the way, the "
+        "last line has an `error` instead. For clients of Connect, who ask with `application/connect+json` or "
+        "`application/connect+proto`, the same pieces are framed as their protocol says.",
+        "content": {"application/x-ndjson": {"schema": {"anyOf": [reference(type_name), broken]}}},
     }
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from qkv_server import core
 from qkv_server.transformers.files import ModelFiles, read_model
 from qkv_server.transformers.loading import Model, load
 from qkv_server.transformers.stacks.decoder import DecoderModel
+from qkv_server.transformers.stacks.embedding_queue import EmbeddingQueue
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.stacks.encoder_model import EncoderModel
-from qkv_server.transformers.stacks.greedy import translate
+from qkv_server.transformers.stacks.greedy import greedy
 from runners.rounds import THREADS, Round, timed
 
 M = TypeVar("M", bound=Model)
@@ -26,7 +26,7 @@ class Runner:
 
     def __init__(self, models: Mapping[str, str]) -> None:
         threadpool_limits(1, user_api="blas")
-        self._spread = core.spread_over(ThreadPoolExecutor(THREADS), THREADS - 1)
+        self._workers = ThreadPoolExecutor(THREADS)
         self._paths = models
         self._loaded: dict[str, tuple[ModelFiles, Model]] = {}
 
@@ -53,11 +53,12 @@ class Runner:
     def embed(self, texts: Sequence[str], times: int) -> Round:
         """Vectors of texts, so many times over; the first vector comes of it."""
         files, model = self._model("minilm", EncoderModel)
+        queue = EmbeddingQueue(model)
 
         def work() -> npt.NDArray[np.float32]:
             for _ in range(times):
                 ids = [encoding.ids for encoding in files.tokenizer.encode_batch(texts)]
-                vectors = model.embed(ids, spread=self._spread, threads=THREADS)
+                vectors = queue.submit(ids, later=self._workers.submit, threads=THREADS).result()
             return vectors
 
         return timed(times * len(texts), work, lambda vectors: vectors[0].tolist())
@@ -65,7 +66,12 @@ class Runner:
     def translate(self, texts: Sequence[str]) -> Round:
         """Texts in the other language."""
         files, model = self._model("enpt", EncoderDecoderModel)
-        return timed(len(texts), lambda: translate(model, files.tokenizer, texts, self._spread), list)
+
+        def work() -> list[str]:
+            sources = [encoding.ids for encoding in files.tokenizer.encode_batch(texts)]
+            return [files.tokenizer.decode(answer) for answer in greedy(model, sources)]
+
+        return timed(len(texts), work, list)
 
     def _model(self, name: str, kind: type[M]) -> tuple[ModelFiles, M]:
         if name not in self._loaded:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from refusals import refusal_of
 from serving import SECONDS, ServerProcess
 
 import qkv
@@ -55,6 +56,14 @@ def test_an_unknown_service_is_not_found(server: ServerProcess) -> None:
     details = refused.value.details() or ""
     assert "'nope'" in details
     assert "'qkv.v1.AttentionService'" in details
+
+
+def test_a_name_that_is_no_name_is_not_repeated(server: ServerProcess) -> None:
+    """Of an unknown service with a long name the refusal repeats the beginning, and names those that there are."""
+    with grpc.insecure_channel(server.address) as channel:
+        refusal = refusal_of(lambda: check(stub_of(channel), "x" * 100_000))
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_SERVICE")
+    assert refusal.message.startswith(f"no service '{'x' * 100}…', expected one of '', 'qkv.v1.AttentionService'")
 
 
 def test_an_unknown_service_can_be_watched(server: ServerProcess) -> None:

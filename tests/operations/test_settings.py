@@ -42,6 +42,7 @@ SETTINGS = {
     "models": Twins(["--models", "."], ".", {"models": Path()}),
     "max_model_bytes": Twins(["--max-model-bytes", "3000"], "3000", {"model_limits": ModelLimits(weight_bytes=3000)}),
     "streams": Twins(["--streams", "3"], "3", {"model_limits": ModelLimits(streams=3)}),
+    "max_stream_bytes": Twins(["--max-stream-bytes", "4000"], "4000", {"model_limits": ModelLimits(stream_bytes=4000)}),
     "stream_queue": Twins(["--stream-queue", "0"], "0", {"model_limits": ModelLimits(stream_queue=0)}),
     "max_answer_tokens": Twins(["--max-answer-tokens", "9"], "9", {"model_limits": ModelLimits(answer_tokens=9)}),
     "max_cache_bytes": Twins(["--max-cache-bytes", "0"], "0", {"model_limits": ModelLimits(cache_bytes=0)}),

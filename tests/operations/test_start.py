@@ -32,6 +32,15 @@ def test_serves_tcp_and_a_unix_socket_at_once(tmp_path: Path) -> None:
     assert server.log.count("serving on ") == 3
 
 
+def test_debug_is_of_the_server_and_not_of_its_libraries() -> None:
+    """At --log-level debug gRPC and asyncio, which would tell of each turn of the event loop, log no details."""
+    with ServerProcess(["--log-level", "debug"]) as server:
+        assert answers(server.address)
+        assert server.stop() == 0
+    assert "INFO qkv_server.operations.server: stopped" in server.log
+    assert not re.search(r" DEBUG (grpc|asyncio)", server.log)
+
+
 def test_takes_several_addresses_from_the_environment(tmp_path: Path) -> None:
     """QKV_ADDRESS names several addresses parted by spaces."""
     unix = f"unix:{tmp_path}/qkv.sock"

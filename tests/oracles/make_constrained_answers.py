@@ -15,6 +15,7 @@ import transformers  # type: ignore[import-not-found]  # only in the environment
 GOLDENS = Path(__file__).parent.parent / "goldens"
 MODELS = {"bart": "AutoModelForSeq2SeqLM", "gpt2": "AutoModelForCausalLM"}
 NEW_TOKENS = 16
+CLEAR = 0.01  # the least margin of a token: a hundred times the rounding
 END_AT = 3  # the place of the token of the plain answer that settings make an end
 
 
@@ -32,7 +33,9 @@ def main() -> None:
             ids = question["input_ids"]
             plain = _answer(model, ids, {})["ids"]
             for settings in _settings(plain):
-                answers.append({"model": name, "input_ids": ids, "settings": settings, **_answer(model, ids, settings)})
+                answer = _answer(model, ids, settings)
+                if all(margin is None or margin > CLEAR for margin in answer["margins"]):
+                    answers.append({"model": name, "input_ids": ids, "settings": settings, **answer})
     text = ",\n".join(json.dumps(answer) for answer in answers)
     (GOLDENS / "constrained_answers.json").write_text(f"[\n{text}\n]\n", "utf-8")
 

@@ -27,8 +27,8 @@ class Wrong:
 
 SAMPLING = (
     ("temperature: -1", "temperature", "is -1, expected at least 0"),
-    ("temperature: nan", "temperature", "is nan, expected at least 0"),
-    ("temperature: inf", "temperature", "is inf"),
+    ("temperature: nan", "temperature", "is nan, expected a finite number from 0"),
+    ("temperature: inf", "temperature", "is inf, expected a finite number from 0"),
     ("repetition_penalty: -1", "repetition_penalty", "is -1, expected from 0.01 to 100"),
     ("repetition_penalty: 1e-300", "repetition_penalty", "is 1e-300"),
     ("repetition_penalty: nan", "repetition_penalty", "is nan"),
@@ -82,6 +82,7 @@ OTHERS = [
     Wrong("Encode", 'model: "bert" text: "a" attentions: -2', {"attentions[0]": "is -2, expected from -1 to 1"}),
     Wrong("Encode", 'model: "bert" text: "a" attentions: 0 heads: [0, 4]', {"heads[1]": "is 4, expected from 0 to 3"}),
     Wrong("Encode", 'model: "bert" text: "a" attentions: 0 heads: -1', {"heads[0]": "is -1, expected from 0 to 3"}),
+    Wrong("Encode", 'model: "bert" text: "a" hidden_states: 0 heads: 0', {"heads": "are those of attention maps"}),
     Wrong(
         "Encode",
         'model: "bert" text: "a" hidden_states: 9 attentions: 9 heads: 9',

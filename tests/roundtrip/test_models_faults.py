@@ -160,10 +160,12 @@ def test_models_come_and_go_without_a_restart(client: qkv.Client, folder: Path) 
         client.embed(["bear"], model="bert")
     with pytest.raises(qkv.NotFoundError, match="this server has no ready model that can embed"):
         client.embed(["bear"])
-    config = json.loads((folder / "gpt2" / "config.json").read_text("utf-8"))
-    (folder / "gpt2" / "config.json").write_text(json.dumps(config | {"n_embd": 33}), "utf-8")
-    until(lambda: health_of(client, "gpt2") is qkv.Health.NOT_SERVING)
-    assert client.model("gpt2").state == "failed"
+    config = json.loads((folder / "llama" / "config.json").read_text("utf-8"))
+    broken = shutil.copytree(folder / "llama", folder / ".broken")
+    (broken / "config.json").write_text(json.dumps(config | {"hidden_size": 33}), "utf-8")
+    broken.rename(folder / "broken")
+    until(lambda: health_of(client, "broken") is qkv.Health.NOT_SERVING)
+    until(lambda: client.model("broken").state == "failed")
     assert client.health() is qkv.Health.SERVING
 
 

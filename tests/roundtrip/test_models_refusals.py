@@ -71,6 +71,13 @@ def test_a_model_that_is_not_there_is_not_found(name: str, send: Send) -> None:
     assert "no model 'nope', expected one of 'bart', 'bert', " in refusal.message
 
 
+def test_a_name_that_is_no_name_is_not_repeated(send: Send) -> None:
+    """Of an unknown model with a long name the refusal repeats the beginning, and names those that there are."""
+    refusal = refusal_of(lambda: send("Embed", request_of("Embed", texts=["a"], model="x" * 100_000)))
+    not_found(refusal)
+    assert refusal.message.startswith(f"no model '{'x' * 100}…', expected one of 'bart', ")
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_a_failed_model_says_why(name: str, send: Send) -> None:
     """FAILED_PRECONDITION has what is wrong with the files of the model."""

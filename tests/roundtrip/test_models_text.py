@@ -155,3 +155,12 @@ def test_many_calls_at_once_are_what_each_is_alone(model_server: ServerProcess) 
         for prompt, answer, vector in zip(prompts, answers, vectors, strict=True):
             assert client.generate(prompt, model="llama", max_tokens=12).read().text == answer.text
             np.testing.assert_allclose(client.embed([prompt], model="bert"), vector, atol=1e-6)
+
+
+def test_an_answer_that_is_cut_ends_as_its_files_say(ask: Both) -> None:
+    """BART's files force an end behind an answer that reaches the most tokens: it has one token of text fewer."""
+    cut = ask("generate", GO, model="bart", max_tokens=5, top_log_probabilities=0)
+    assert (cut.finish_reason, cut.tokens[-1].token.id) == ("length", 2)
+    longer = ask("generate", GO, model="bart", max_tokens=6, top_log_probabilities=0)
+    assert [each.token.id for each in longer.tokens[:4]] == [each.token.id for each in cut.tokens[:4]]
+    assert longer.tokens[4].token.id != 2

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from serving import SECONDS, ServerProcess
 
 ATTENTION = "/qkv.v1.AttentionService/"
+MODELS = "/qkv.v1.ModelService/"
 HEALTH = "/grpc.health.v1.Health/Check"
 JSON = "application/json"
 BINARY = "application/proto"

@@ -28,6 +28,12 @@ def web(both: ServerProcess) -> Web:
 
 
 @pytest.fixture(scope="session")
+def models(model_server: ServerProcess) -> Web:
+    """Plain HTTP to the server of the tiny models."""
+    return Web(web_address(model_server))
+
+
+@pytest.fixture(scope="session")
 def by_grpc(both: ServerProcess) -> Iterator[qkv.Client]:
     """A client of the same server, over gRPC."""
     with qkv.Client(both.address) as connected:

@@ -1,5 +1,6 @@
 """Chromium calls the server: from a page of another origin with a client from npm, and from the server's own page."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -110,6 +111,23 @@ def test_the_servers_page_shows_and_sends(browser: webdriver.Chrome, web: Web) -
     assert f"http://{web.address}/openapi.json" in loaded
     assert [name for name in loaded if not name.startswith(f"http://{web.address}/")] == []
     assert log_of(browser) == []
+
+
+def test_the_servers_page_shows_an_answer_in_pieces(browser: webdriver.Chrome, models: Web) -> None:
+    """/docs sends what is typed to a method that streams, and shows the lines that come, and what each may have."""
+    browser.get(f"http://{models.address}/docs")
+    section = found(browser, By.ID, "ModelService.Generate")
+    question = section.find_element(By.TAG_NAME, "textarea")
+    question.clear()
+    question.send_keys('{"model": "llama", "prompt": "a", "maxTokens": 2}')
+    section.find_element(By.TAG_NAME, "button").click()
+    answer = found(section, By.CSS_SELECTOR, "pre:not([hidden])")
+    WebDriverWait(browser, SECONDS).until(lambda _: "FINISH_REASON_LENGTH" in answer.text)
+    status, *lines = answer.text.splitlines()
+    assert status == "200"
+    assert "finishReason" in json.loads(lines[-1])
+    labels = [each.text for each in section.find_elements(By.CSS_SELECTOR, ".field code")]
+    assert {"prompt", "finishReason", "usage"} <= set(labels)
 
 
 def found(within: webdriver.Chrome | WebElement, by: str, what: str) -> WebElement:

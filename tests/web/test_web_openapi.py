@@ -36,8 +36,9 @@ def test_it_is_openapi(description: Any) -> None:
 
 
 def test_it_describes_every_method_and_field(description: Any) -> None:
-    """Every method with one answer, every message, field and enum value of the contract is there, with its comment."""
-    of_models = {f"/{models.SERVICE}/{name}" for name in model_methods(Models(None)).unary}
+    """Every method, every message, field and enum value of the contract is there, with its comment."""
+    methods = model_methods(Models(None))
+    of_models = {f"/{models.SERVICE}/{name}" for name in (*methods.unary, *methods.streams)}
     assert set(description["paths"]) == {f"{ATTENTION}{name}" for name in METHODS} | of_models
     schemas = description["components"]["schemas"]
     for file in (attention_pb2.DESCRIPTOR, models_pb2.DESCRIPTOR):

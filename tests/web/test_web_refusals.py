@@ -14,7 +14,7 @@ from roundtrip.test_malformed_bytes import GARBAGE
 from roundtrip.test_malformed_requests import TABLE
 from roundtrip.test_malformed_sizes import INVALID, TOO_LARGE
 from serving import ServerProcess
-from web.asking import ATTENTION, BINARY, HEALTH, Reply, Web, details_of, web_address
+from web.asking import ATTENTION, BINARY, HEALTH, MODELS, Reply, Web, details_of, web_address
 
 from qkv_server.embedded import EmbeddedServer
 from qkv_server.operations.settings import Settings
@@ -151,14 +151,12 @@ def test_unknown_fields_are_named(web: Web) -> None:
         (b"[" * 100_000, "recursion"),
         (b'{"query": {}, "query": {}}', "'query' stands twice"),
         (b'{"query": 1}', "query"),
-        (b'{"query": {"matrix": {}, "tensor": {}}}', "source"),
         (b'{"outputs": ["QUANTITY_WEIGHT"]}', "QUANTITY_WEIGHT"),
         (b'{"outputs": "QUANTITY_WEIGHTS"}', "outputs"),
         (b'{"visibility": {"causal": "yes"}}', "causal"),
         (b'{"visibility": {"keyLengths": [1e30]}}', "keyLengths"),
         (b'{"query": {"matrix": {"values": [NaN]}}}', "NaN"),
         (b'{"query": {"matrix": {"values": [1e999]}}}', "values[0]"),
-        (b'{"multiHead": {"heads": -1}}', "heads"),
         (b'{"multiHead": {"heads": ' + b"9" * 5000 + b"}}", "4300 digits"),
     ],
 )
@@ -166,6 +164,32 @@ def test_malformed_json(body: bytes, told: str, web: Web) -> None:
     """What is no JSON, or not that of a request, is refused as such, and the refusal says where."""
     (description,) = [violations_of(web.post(f"{ATTENTION}Attend", body))["request"]]
     assert told in description
+
+
+@pytest.mark.parametrize(
+    ("body", "violations"),
+    [
+        (
+            b'{"key": {"tensor": {}, "matrix": {}}, "query": {"matrix": {}, "tensor": null}}',
+            {"key.matrix": "excluded by key.tensor, expected one of the two"},
+        ),
+        (b'{"multiHead": {"heads": -1}}', {"multi_head.heads": "is -1, expected from 0 to 4294967295"}),
+        (
+            b'{"query": {"tensor": {"shape": [1, "9223372036854775808", "many"]}}, "semanticsVersion": 4294967296}',
+            {
+                "query.tensor.shape[1]": "is 9223372036854775808, expected from "
+                "-9223372036854775808 to 9223372036854775807",
+                "semantics_version": "is 4294967296, expected from 0 to 4294967295",
+            },
+        ),
+    ],
+    ids=["oneof", "negative", "several"],
+)
+def test_fields_that_exclude_each_other_and_integers_without_room(
+    body: bytes, violations: dict[str, str], web: Web
+) -> None:
+    """Second fields of a choice, and integers that their field cannot hold, are refused by name, all at once."""
+    assert violations_of(web.post(f"{ATTENTION}Attend", body)) == violations
 
 
 @pytest.mark.parametrize(
@@ -223,6 +247,21 @@ def test_a_deadline_that_has_passed(web: Web) -> None:
 def test_requests_of_another_kind(verb: str, path: str, headers: dict[str, str], status: int, web: Web) -> None:
     """What is no call has the status that HTTP has for it, and leaves no traceback, which the fixture looks for."""
     assert web.request(verb, path, b"{}" if verb == "POST" else None, **headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        (f"{ATTENTION}Attend", ["application/json", "application/proto"]),
+        (f"{MODELS}Generate", ["application/json", "application/connect+json", "application/connect+proto"]),
+    ],
+)
+def test_which_content_types_are_taken(path: str, taken: list[str], web: Web) -> None:
+    """A content type that a method does not take is refused with those that it takes, in words and in Accept-Post."""
+    reply = web.post(path, b"{}", "text/csv")
+    assert reply.status == 415
+    assert reply.headers["accept-post"].split(", ")[: len(taken)] == taken
+    assert reply.body.decode() == f"content-type is 'text/csv', expected one of {reply.headers['accept-post']}\n"
 
 
 def test_answers_are_not_compressed(web: Web) -> None:

@@ -13,8 +13,8 @@ class Connection:
 
     `target` is host:port or unix:/path. `timeout` is the deadline of a call in seconds unless the call says its own
     (None: no deadline); an answer that comes in pieces has none but its own. `wait_for_ready` lets calls wait for a
-    server that is not up yet. `retries` repeats a call that was answered UNAVAILABLE, as a server that is stopping or
-    overloaded answers, up to three times. `options` are gRPC channel arguments.
+    server that is not up yet. `retries` repeats a call that was answered UNAVAILABLE, as a server that is stopping,
+    overloaded or loading the model answers, up to three times. `options` are gRPC channel arguments.
     """
 
     _transport: Any  # the module that makes channels: grpc or grpc.aio

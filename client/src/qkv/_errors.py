@@ -59,11 +59,14 @@ class NotFoundError(CallError):
 
 
 class FailedPreconditionError(CallError):
-    """What the call names is there and cannot do what is asked: a model that is not ready, or has no such task."""
+    """What the call names is there and cannot do what is asked: a model that has no such task, or failed to load."""
 
 
 class UnavailableError(CallError):
-    """The server cannot be reached, is overloaded or is stopping. `retry_delay` is its advice in seconds, or None."""
+    """The server cannot be reached, is overloaded, is stopping, or is loading the model.
+
+    `retry_delay` is its advice in seconds, or None.
+    """
 
     retry_delay: float | None = None
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from qkv.integers import beyond
 from qkv.wire import Draft
 
 T = TypeVar("T")
@@ -54,15 +55,16 @@ def set_fields(message: Any, values: Mapping[str, Any], prefix: str = "") -> Non
     for name, value in values.items():
         if value is None:
             continue
+        field = message.DESCRIPTOR.fields_by_name[name]
         try:
-            if message.DESCRIPTOR.fields_by_name[name].is_repeated:
+            if field.is_repeated:
                 getattr(message, name).extend(value)
             else:
                 setattr(message, name, value)
         except UnicodeEncodeError as error:  # half of a surrogate pair
             raise ValueError(f"{prefix}{name}: {error}") from None
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{prefix}{name}: {error}") from None
+            raise type(error)(f"{prefix}{name}: {beyond(field, value) or error}") from None
 
 
 def several(given: Sequence[T], name: str) -> Sequence[T]:

@@ -21,6 +21,7 @@ class Health(Enum):
 def health(service: str = "", *, timeout: float | None = None, wait_for_ready: bool | None = None) -> Call[Health]:
     """The health of the server as a whole, or of one service, as "qkv.v1.AttentionService".
 
+    A model is a service, too: "qkv.v1.ModelService/minilm".
     Raises CallError with code NOT_FOUND for a service that the server does not have.
     """
     request = Draft(HealthCheckRequest(service=service))

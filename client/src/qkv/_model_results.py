@@ -30,7 +30,7 @@ class Model:
 
     name: str
     state: ModelStateName
-    reason: str  # why it cannot be used; empty if it can
+    reason: str  # why it cannot be used; of a ready one that it is not in memory, or older than its files; empty else
     architecture: str  # as its config calls it: bert, llama, t5, marian
     tasks: tuple[TaskName, ...]
     parameters: int

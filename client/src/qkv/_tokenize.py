@@ -24,8 +24,8 @@ def tokenize(
 
     The model may be left out where the server has one alone that can do what is asked, here as in the other calls.
     Raises InvalidRequestError with every wrong field, NotFoundError for a model that is not there,
-    FailedPreconditionError for one that is not ready or cannot do what is asked, TooLargeError for more text than the
-    server admits, and the other errors under CallError.
+    FailedPreconditionError for one that could not be loaded or cannot do what is asked, UnavailableError while it is
+    being loaded, TooLargeError for more text than the server admits, and the other errors under CallError.
     """
     request = TokenizeRequest(without_special_tokens=not special_tokens)
     set_fields(request, {"model": model, "texts": several(texts, "texts")})

@@ -103,7 +103,15 @@ main.add_command(command_models.models)
     type=click.IntRange(1),
     default=DEFAULTS.model_limits.streams,
     show_envvar=True,
-    help="Answers that a model works on at once.",
+    help="Answers that a model works on at once, as far as their memory allows.",
+)
+@click.option(
+    "--max-stream-bytes",
+    type=click.IntRange(1),
+    default=DEFAULTS.model_limits.stream_bytes,
+    show_envvar=True,
+    help="The most memory that the answers which a model works on may take for what they remember. One begins when "
+    "there is room for it at its longest: set max_tokens in requests to have more of them at once.",
 )
 @click.option(
     "--stream-queue",
@@ -169,6 +177,7 @@ def serve(
     models: Path | None,
     max_model_bytes: int,
     streams: int,
+    max_stream_bytes: int,
     stream_queue: int,
     max_answer_tokens: int,
     max_cache_bytes: int,
@@ -181,7 +190,7 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve attention and models over gRPC, and over HTTP if asked to, until SIGTERM."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=log_level.upper())
+    _log(log_level.upper())
     settings = Settings(
         addresses=addresses,
         web_address=web_address,
@@ -193,6 +202,7 @@ def serve(
         model_limits=ModelLimits(
             weight_bytes=max_model_bytes,
             streams=streams,
+            stream_bytes=max_stream_bytes,
             stream_queue=stream_queue,
             answer_tokens=max_answer_tokens,
             cache_bytes=max_cache_bytes,
@@ -207,6 +217,13 @@ def serve(
     except (AddressError, MissingExtraError, OSError) as error:
         click.echo(f"qkv-server: {error}", err=True)
         sys.exit(1)
+
+
+def _log(level: str) -> None:
+    """Log on standard error, of gRPC and asyncio no details: they tell of each turn of the event loop."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=level)
+    for library in ("grpc", "asyncio"):
+        logging.getLogger(library).setLevel(max(logging.INFO, logging.getLogger().level))
 
 
 def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> TLSFiles | None:

@@ -1,11 +1,11 @@
 """The commands `qkv-server models …`: the folder of models, looked at and added to without a running server."""
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +14,7 @@ from qkv_server.operations.server import MissingExtraError
 from qkv_server.packaged_models import PACKAGED, packaged_model
 from qkv_server.transformers import gguf_parts
 from qkv_server.transformers.errors import ModelFileError
-from qkv_server.transformers.repository.folder import scan
+from qkv_server.transformers.repository.folder import NAMES, is_name, scan
 
 if TYPE_CHECKING:
     from qkv_server.transformers.files import ModelFiles, Progress
@@ -74,7 +74,8 @@ def list_models(folder: Path) -> None:
         found = scan(folder)
     except OSError as error:
         raise click.ClickException(f"{folder}: {error.strerror}") from None
-    rows = [COLUMNS, *(_row(name, path) for name, path in sorted(found.items()))]
+    rows = [COLUMNS, *(_row(name, path) for name, path in sorted(found.models.items()))]
+    rows += [(repr(name), f"left out: names are of {NAMES}") for name in sorted(found.misnamed)]
     widths = [max(len(row[column]) for row in rows if len(row) == len(COLUMNS)) for column in range(len(COLUMNS))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip())
@@ -117,37 +118,44 @@ def _scaled(number: float, units: Sequence[str]) -> str:
 
 def _add(folder: Path, name: str, path: Path, *, copy: bool) -> None:
     """Load a model, so that none is added that cannot be, and link to it or copy it."""
-    if not re.fullmatch(r"[\w-][\w.-]*", name):
-        raise click.ClickException(f"{name!r} is no name: letters, digits, '.', '_' and '-', the first no '.'")
+    if not is_name(name):
+        raise click.ClickException(f"{name!r} is no name: {NAMES}")
     place = folder / name
-    if (place.is_symlink() or place.exists()) and place.resolve() != path.resolve():
+    if os.path.lexists(place) and os.path.realpath(place) != os.path.realpath(path):
         raise click.ClickException(f"{place} is there already; remove it, or give another --name")
     try:
-        files = _loaded(name, path)
-        folder.mkdir(parents=True, exist_ok=True)
         if copy:
-            _copy(path, place)
-        elif not place.is_symlink():
-            place.symlink_to(path)
+            files = _copy(name, path, place)
+        else:
+            files = _loaded(name, path)
+            folder.mkdir(parents=True, exist_ok=True)
+            if not place.is_symlink():
+                place.symlink_to(path)
     except (ModelFileError, OSError) as error:
         raise click.ClickException(str(error)) from None
     parameters = _scaled(files.weights.parameters, ("", "k", "M", "B"))
     click.echo(f"{name}: {files.config.get('model_type')}, {parameters} parameters")
 
 
-def _copy(path: Path, place: Path) -> None:
-    """Make a folder of the files of a model, whole from the moment that it has its name."""
-    unfinished = place.with_name(f".{place.name}")  # hidden ones are no models
-    shutil.rmtree(unfinished, ignore_errors=True)
-    file = gguf_parts.named(path)
-    if file is None:
-        shutil.copytree(path, unfinished)
-    else:
-        unfinished.mkdir()
-        for part in gguf_parts.parts(file):
-            shutil.copyfile(part, unfinished / part.name)
-    place.unlink(missing_ok=True)  # a link to the same model
-    unfinished.rename(place)
+def _copy(name: str, path: Path, place: Path) -> "ModelFiles":
+    """Make a folder of the files of a model, whole and loaded once when it gets its place; what it is then.
+
+    It is the copy that is loaded, so that what has to be converted is converted once: it may be moved after.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".adding-", dir=place.parent) as scratch:  # hidden ones are no models
+        copied = Path(scratch) / name
+        file = gguf_parts.named(path)
+        if file is None:
+            shutil.copytree(path, copied)
+        else:
+            copied.mkdir()
+            for part in filter(Path.exists, gguf_parts.parts(file)):
+                shutil.copyfile(part, copied / part.name)
+        files = _loaded(name, copied)
+        place.unlink(missing_ok=True)  # a link to the same model
+        copied.rename(place)
+    return files
 
 
 def _progress_of(name: str) -> "Progress":

@@ -1,5 +1,7 @@
 """The command line as a function: what it prints and its exit status, or the request that it would send."""
 
+import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +46,13 @@ def run(server: ServerProcess, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 @pytest.fixture
+def ask(run: Run, model_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `qkv` with arguments; its server is that of the tiny models."""
+    monkeypatch.setenv("QKV_TARGET", model_server.address)
+    return run
+
+
+@pytest.fixture
 def asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """The request that `qkv attend` with arguments makes, which is answered as ever."""
     requests = []
@@ -63,6 +72,11 @@ def asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> Asked:
         return request
 
     return ask
+
+
+def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a text on standard input, which is no terminal."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
 def one_line(ran: Ran) -> str:

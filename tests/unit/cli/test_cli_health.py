@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from model_serving import FAILED
 from serving import ServerProcess
 
 from .conftest import Run, one_line
@@ -29,6 +30,14 @@ def test_a_serving_service_is_0(service: str, run: Run, server: ServerProcess) -
     """A service that takes calls is SERVING, status 0."""
     ran = run("health", service)
     assert (ran.status, ran.out, ran.err) == (0, f"{server.address}: {service} is SERVING\n", "")
+
+
+def test_a_model_is_a_service(ask: Run) -> None:
+    """A model that is ready is SERVING, status 0, and one that failed is not, status 1; --help says the name."""
+    assert ask("health", "qkv.v1.ModelService/bert").status == 0
+    ran = ask("health", f"qkv.v1.ModelService/{FAILED}")
+    assert (ran.status, ran.out.partition(": ")[2]) == (1, f"qkv.v1.ModelService/{FAILED} is NOT_SERVING\n")
+    assert "qkv.v1.ModelService/minilm" in ask("health", "--help").out
 
 
 def test_a_draining_server_is_1(run: Run, draining: ServerProcess) -> None:

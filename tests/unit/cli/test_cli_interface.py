@@ -23,7 +23,19 @@ FLAGS = {
     "vectors": {"--select", "--dtype", "--seed", "--sizes", "--list", "--force"},
     "explain": {"--embeddings", "--heads", "--plot", "--model", "--layer", "--head"},
     "models": {"--json"},
-    "tokens": {"--file", "--model", "--without-special-tokens", "--json"},
+    "tokens": {"--file", "--model", "--decode", "--special-tokens", "--no-special-tokens", "--json"},
+    "encode": {
+        *(
+            "--model",
+            "--hidden-states",
+            "--attentions",
+            "--heads",
+            "--labels",
+            "--refuse-long-text",
+            "--save",
+            "--json",
+        ),
+    },
     "embed": {
         *("--file", "--model", "--pooling", "--normalize", "--no-normalize", "--refuse-long-texts", "--save", "--json"),
     },

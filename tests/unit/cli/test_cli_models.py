@@ -1,6 +1,5 @@
 """The subcommands that ask whole models: what they print is what the client gets."""
 
-import io
 import json
 import re
 import sys
@@ -11,26 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_serving import FAILED, GO, WHY, Golden
+from model_serving import FAILED, GO, WHY, Golden, serving_models
 from PIL import Image
-from serving import ServerProcess
 
 import qkv
 from qkv.cli.tables import rounded
 
-from .conftest import Run, one_line
-
-
-@pytest.fixture
-def ask(run: Run, model_server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs `qkv` with arguments; its server is that of the tiny models."""
-    monkeypatch.setenv("QKV_TARGET", model_server.address)
-    return run
-
-
-def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a text on standard input, which is no terminal."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+from .conftest import Run, one_line, type_in
 
 
 def test_lists_models(ask: Run, model_client: qkv.Client) -> None:
@@ -56,11 +42,16 @@ def test_describes_a_model(ask: Run) -> None:
     assert (lines["heads"], lines["weight_type"]) == ("4", "float32")
     assert "reason" not in lines
     assert json.loads(ask("models", "bert-labels", "--json").out)["heads"] == 4
+    lines = dict(line.split(maxsplit=1) for line in ask("models", "mbart").out.splitlines())
+    assert lines["languages"] == "en to de"
 
 
-def test_a_server_without_models(run: Run) -> None:
-    """Without models there is a hint instead of an empty table."""
-    assert run("models").out == "The server has no models: start it with --models FOLDER.\n"
+def test_a_server_without_models(run: Run, tmp_path: Path) -> None:
+    """Without models, whether there is no folder or nothing in it, there is a hint instead of an empty table."""
+    said = "The server has no models. It serves those in the folder of `qkv-server serve --models FOLDER`.\n"
+    assert run("models").out == said
+    with serving_models(tmp_path) as server:
+        assert run("models", "--target", server.address).out == said
 
 
 def test_shows_tokens(ask: Run) -> None:
@@ -71,12 +62,14 @@ def test_shows_tokens(ask: Run) -> None:
     assert [(int(number), piece) for number, piece, *_ in lines] == list(zip(told["ids"], told["pieces"], strict=True))
     assert lines[0][2:] == ["special"]
     assert lines[1][2:] == ["0:1", "'I'"]
+    assert out.startswith(f"{told['text']!r}: {len(told['ids'])} tokens\n")
+    assert ask("tokens", "I", "--no-special-tokens", "--model", "bert").out.startswith("'I': 1 token\n")
 
 
 def test_tokens_of_lines_in_json(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines of standard input are texts, and each is an array of tokens on a line."""
     type_in("bear\n\nI love\n", monkeypatch)
-    lines = ask("tokens", "--model", "bert", "--json", "--without-special-tokens").out.splitlines()
+    lines = ask("tokens", "--model", "bert", "--json", "--no-special-tokens").out.splitlines()
     assert [[token["piece"] for token in json.loads(line)] for line in lines] == [["bear"], [], ["i", "love"]]
 
 
@@ -99,7 +92,7 @@ def test_embeds_a_file_in_batches(ask: Run, model_client: qkv.Client, tmp_path: 
     options = ("--file", file, "--model", "bert", "--pooling", "cls", "--no-normalize")
     ran = ask("embed", *options, "--save", saved)
     assert ran.out == f"saved 601 vectors of 32 numbers to {saved}\n"
-    assert ran.err == "qkv: 1 of 601 texts were longer than the model reads, and cut\n"
+    assert ran.err == "qkv: 1 of 601 texts was longer than the model reads, and cut\n"
     expected = model_client.embed(lines, model="bert", pooling="cls", normalize=False)
     np.testing.assert_allclose(np.load(saved), expected, atol=1e-5)
     assert "texts[88] has 52 tokens" in one_line(ask("embed", *options, "--refuse-long-texts"))
@@ -112,6 +105,22 @@ def test_saves_vectors_as_rows(ask: Run, model_client: qkv.Client, tmp_path: Pat
     rows = [[np.float32(number) for number in line.split(",")] for line in saved.read_text().splitlines()]
     np.testing.assert_array_equal(np.array(rows), model_client.embed(texts, model="bert"))
     assert len(saved.read_text()) < 2 * 32 * 14
+
+
+def test_one_is_one(ask: Run, tmp_path: Path) -> None:
+    """What there is one of is told in the singular."""
+    ran = ask("embed", "bear " * 50, "--model", "bert", "--save", tmp_path / "vector.npy")
+    assert ran.out == f"saved 1 vector of 32 numbers to {tmp_path / 'vector.npy'}\n"
+    assert ran.err == "qkv: 1 of 1 text was longer than the model reads, and cut\n"
+
+
+def test_a_dash_is_standard_input(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For - the lines of standard input are texts, as where there is none, also beside others."""
+    expected = ask("embed", "I love", "bears", "--model", "bert", "--json").out
+    type_in("I love\nbears\n", monkeypatch)
+    assert ask("embed", "-", "--model", "bert", "--json").out == expected
+    type_in("bears\n", monkeypatch)
+    assert ask("embed", "I love", "-", "--model", "bert", "--json").out == expected
 
 
 def test_lines_are_those_that_other_programs_count(ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -128,13 +137,14 @@ def test_lines_are_those_that_other_programs_count(ask: Run, monkeypatch: pytest
 def test_text_that_is_no_utf_8_is_said_to_be(
     given: Sequence[str], ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Bytes that are no text are refused by the name of where they stand."""
+    """Bytes that are no text are refused by the name of where they stand, and the line."""
     monkeypatch.chdir(tmp_path)
-    Path("latin.txt").write_bytes("Bär".encode("latin-1"))
+    Path("latin.txt").write_bytes("Bear\nBär\n".encode("latin-1"))
     with Path("latin.txt").open(encoding="utf-8") as latin:
         monkeypatch.setattr(sys, "stdin", latin)
         line = one_line(ask("tokens", *given, "--model", "bert"))
-    assert line.startswith("--file: latin.txt: is no UTF-8 (" if given else "standard input: is no utf-8 (")
+    where = "--file: latin.txt" if given else "standard input"
+    assert line == f"{where}: line 2 is no UTF-8 (invalid continuation byte)"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +197,15 @@ def test_rewrites_standard_input(ask: Run, model_client: qkv.Client, monkeypatch
         assert ask("summarize", *dash, "--model", "llama", "--max-tokens", "5").out == f"{summary}\n"
 
 
+def test_a_chat_model_that_rewrites_is_named(ask: Run) -> None:
+    """Where no model was made for it, it is said that a chat model translates or summarizes; else nothing is."""
+    for command, *options in (("translate", "--from", "en", "--to", "de"), ("summarize", "--max-tokens", "5")):
+        ran = ask(command, GO, *options, "--model", "llama")
+        assert (ran.status, ran.err) == (0, f"qkv: llama is a chat model, not made to {command}: read with care\n")
+    ran = ask("translate", GO, "--model", "mbart")
+    assert (ran.status, ran.err) == (0, "")
+
+
 def test_chats_once(ask: Run, model_client: qkv.Client) -> None:
     """A message is answered, after what the model is told to be."""
     messages: list[qkv.ChatMessage] = [{"role": "system", "content": "Be a bear."}, {"role": "user", "content": GO}]
@@ -226,6 +245,18 @@ def test_a_long_sentence_is_drawn_larger(ask: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (
+            ["explain", "a", "--model", "bert", "--heads", "2"],
+            "--embeddings and --heads: are those of the walk-through, expected without --model NAME",
+        ),
+        (
+            ["explain", "a", "--model", "bert", "--embeddings", "x.json"],
+            "--embeddings and --heads: are those of the walk-through, expected without --model NAME",
+        ),
+        (
+            ["generate", "a", "--model", "llama", "--top-log-probabilities", "2"],
+            "--top-log-probabilities: are told by --json, expected that, too",
+        ),
         (["models", "nope"], "NOT_FOUND no model 'nope'"),
         (["tokens", "a"], "the request has no answer: model: needed, since several are ready"),
         (["embed", "a", "--file", "x"], "--file: and TEXT are two sources of texts"),

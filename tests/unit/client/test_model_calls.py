@@ -142,7 +142,7 @@ def test_arguments_become_fields(name: str) -> None:
         ),
         (generate, ("x",), {"stop": "."}, TypeError, "stop: is one text, expected a list"),
         (generate, ("x",), {"temperature": "hot"}, TypeError, "temperature: "),
-        (generate, ("x",), {"seed": -1}, ValueError, "seed: "),
+        (generate, ("x",), {"seed": -1}, ValueError, "seed: is -1, expected from 0 to 18446744073709551615"),
         (generate, ("x",), {"max_tokens": 2.5}, TypeError, "max_tokens: "),
         (chat, ("Hello",), {}, TypeError, "messages: is one text, expected a list"),
         (chat, (["Hello"],), {}, TypeError, r"messages\[0\]: is 'Hello', expected a dictionary of role, content"),

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
@@ -37,7 +39,11 @@ def works() -> Iterator[tuple[Work, Work, Work]]:
         work.finish.set()
 
 
-async def begun(workers: Workers, work: Work) -> "asyncio.Task[str]":
+def _leave_to_others(answer: Future[str], _: Turn) -> Future[str]:
+    return answer
+
+
+async def begun(workers: Workers, work: Callable[[Turn], str | Future[str]]) -> "asyncio.Task[str]":
     """A task of the work, which has been submitted."""
     task = asyncio.create_task(workers.run(work))
     await asyncio.sleep(0)  # lets the task run as far as it can
@@ -155,6 +161,57 @@ def test_an_error_reaches_the_caller_and_leaves_the_place() -> None:
             with pytest.raises(ZeroDivisionError):
                 await workers.run(lambda _: 1 // 0)
         assert workers.close()
+
+    asyncio.run(scenario())
+
+
+def test_work_that_others_finish_frees_its_thread_and_keeps_its_place() -> None:
+    """A call whose answer others make holds no thread, but counts among those that are admitted until it is made."""
+
+    async def scenario() -> None:
+        workers = Workers(threads=1, queue=1)
+        answers: list[Future[str]] = [Future(), Future()]
+        waiting = [await begun(workers, partial(_leave_to_others, answer)) for answer in answers]
+        with pytest.raises(OverloadedError):
+            await workers.run(lambda _: "one too many")
+        answers[0].set_result("first")
+        assert await waiting[0] == "first"
+        assert await workers.run(lambda _: "in its place") == "in its place"
+        waiting[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[1]
+        assert answers[1].cancelled()
+        assert workers.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_left_for_later_comes_behind_what_waits() -> None:
+    """A task that work leaves behind runs after the calls that were there; once the pool is closed it never runs."""
+
+    async def scenario() -> None:
+        workers = Workers(threads=1, queue=2)
+        order: list[str] = []
+        done, both_wait = threading.Event(), threading.Event()
+
+        def leave(turn: Turn) -> Turn:
+            assert both_wait.wait(SECONDS)
+            turn.later(lambda: order.append("left"))
+            turn.later(done.set)
+            order.append("leaves")
+            return turn
+
+        leaving = asyncio.create_task(workers.run(leave))
+        behind = asyncio.create_task(workers.run(lambda _: order.append("waited")))
+        await asyncio.sleep(0)
+        both_wait.set()
+        turn = await leaving
+        await behind
+        assert await asyncio.to_thread(done.wait, SECONDS)
+        assert order == ["leaves", "waited", "left"]
+        assert workers.close()
+        turn.later(lambda: order.append("too late"))
+        assert order[-1] == "left"
 
     asyncio.run(scenario())
 

@@ -1,13 +1,10 @@
 """Asks an engine over the echo model, and waits for what it does."""
 
-import time
-from collections.abc import Callable
-
 from qkv_server.transformers.generation.engine import Engine
 from qkv_server.transformers.generation.request import GenerationRequest
 
 from .echo_model import EchoStream, prompt
-from .receiver import SECONDS, Receiver
+from .receiver import Receiver
 
 
 def ask(engine: Engine[EchoStream], text: str, **options: object) -> Receiver:
@@ -22,11 +19,3 @@ def echo(engine: Engine[EchoStream], text: str, **options: object) -> str:
     receiver = ask(engine, text, **options)
     receiver.finished()
     return receiver.text
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)

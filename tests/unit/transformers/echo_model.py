@@ -3,6 +3,7 @@
 Tokens are bytes. A prompt ends with MARK; what comes after it is the prompt again, and then END.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -120,7 +121,25 @@ class Bytes:
 
 
 def engine_of(
-    model: EchoModel, *, streams: int = 4, queue: int = 64, chunk: int = 16, most: int = 500, prefixes: int = 0
+    model: EchoModel,
+    *,
+    streams: int = 4,
+    tokens: int = 100_000,
+    queue: int = 64,
+    chunk: int = 16,
+    most: int = 500,
+    prefixes: int = 0,
+    piece_seconds: float = 0.0,
+    double_work_tokens: float = math.inf,
 ) -> Engine[EchoStream]:
-    settings = EngineSettings(streams=streams, queue=queue, chunk_tokens=chunk, most_tokens=most)
+    """An engine with memory for so many tokens of streams."""
+    settings = EngineSettings(
+        streams=streams,
+        stream_bytes=tokens * BYTES_PER_TOKEN,
+        queue=queue,
+        chunk_tokens=chunk,
+        most_tokens=most,
+        piece_seconds=piece_seconds,
+        double_work_tokens=double_work_tokens,
+    )
     return Engine(model, DecoderStreams(model, prefixes), Bytes(), settings)

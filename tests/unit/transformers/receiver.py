@@ -20,6 +20,8 @@ class Receiver:
         if isinstance(event, Piece):
             self.pieces.append(event)
         else:
+            if isinstance(event, Finished) and event.rest != Piece(""):
+                self.pieces.append(event.rest)
             self.last = event
             self._ended.set()
 

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from tiny_models import FOLDER
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import bart
 from qkv_server.transformers.files import read_model
+from qkv_server.transformers.loading import load
 
 from .changed_config import with_config
-from .tiny_models import FOLDER
 
 
 def test_a_forced_first_token_is_read_at_once() -> None:
@@ -46,12 +47,23 @@ def test_positions_bound_source_and_answer() -> None:
         ({"decoder_layers": 3}, "has no tensor 'model.decoder.layers.2.self_attn.q_proj.weight'"),
         ({"encoder_ffn_dim": 41}, "tensor 'model.encoder.layers.0.fc1.weight' has shape (40, 32), expected (41, 32)"),
         ({"vocab_size": -1}, "'vocab_size': -1, expected a whole number from 1"),
+        (
+            {"decoder_start_token_id": 99999},
+            "'decoder_start_token_id': 99999, expected the number of a token, below 301",
+        ),
+        ({"task_specific_params": [1]}, "'task_specific_params': [1], expected a mapping"),
+        (
+            {"task_specific_params": {"summarization": 5}},
+            "{'summarization': 5}, expected a mapping for 'summarization'",
+        ),
+        ({"task_specific_params": {"a": {"prefix": 5}}}, "{'a': {'prefix': 5}}, expected a text as prefix of 'a'"),
+        ({"task_specific_params": {"a": {"max_length": "x"}}}, "expected a whole number from 1 to 2147483647 as max_l"),
     ],
 )
 def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> None:
-    """A config at odds with the tensors is refused, and the tensor is named."""
+    """A config at odds with the tensors, or with what its fields mean, is refused, and what is wrong is named."""
     with pytest.raises(ModelFileError) as refusal:
-        bart.build(with_config(FOLDER / "bart", changed))
+        load(replace(with_config(FOLDER / "bart", changed), generation={}))
     assert message in str(refusal.value)
 
 
@@ -64,7 +76,12 @@ def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> No
         ({"bad_words_ids": "x"}, "'bad_words_ids': 'x', expected lists of numbers of tokens, below 301"),
         ({"max_length": 2}, "'max_length': 2, expected a whole number above 2"),
         ({"max_new_tokens": 0}, "'max_new_tokens': 0, expected a whole number above 0"),
-        ({"eos_token_id": ["</s>"]}, "'eos_token_id': ['</s>'], expected the number of a token, or several"),
+        ({"eos_token_id": "1"}, "'eos_token_id': '1', expected the number of a token, below 301, or a list of them"),
+        (
+            {"eos_token_id": [[2]]},
+            "'eos_token_id': [[2]], expected the number of a token, below 301, or a list of them",
+        ),
+        ({"eos_token_id": 301}, "'eos_token_id': 301, expected the number of a token, below 301, or a list of them"),
     ],
 )
 def test_what_cannot_be_said_of_answers_is_named(generation: dict[str, object], message: str) -> None:

@@ -70,7 +70,9 @@ def test_a_template_that_refuses_says_why() -> None:
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
-        ("{% for %}", "is no Jinja: "),
+        ("{% for %}", "is no Jinja: Expected an expression, got 'end of statement block', line 1$"),
+        ("{% for x in [1] %}" * 30 + "{% endfor %}" * 30, "cannot be compiled: too many statically nested blocks"),
+        ("{{ " + "(" * 5000, "cannot be compiled: "),
         ("{{ messages[3].content.x }}", "fails: UndefinedError"),
         ("{{ 1 // 0 }}", "fails: ZeroDivisionError"),
         ("{{ ''.__class__.__mro__ }}", "fails: SecurityError"),

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import FOLDER, questions
 
 from qkv_server.core import LinearScaling, YarnScaling
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import read_model
+from qkv_server.transformers.layers.positions import RotaryDescription
 from qkv_server.transformers.loading import load
 from qkv_server.transformers.stacks.decoder import DecoderModel
-from qkv_server.transformers.stacks.description import RotaryDescription
-
-from .tiny_models import FOLDER, questions
 
 
 def changed(folder: Path, family: str, **fields: Any) -> DecoderModel:
@@ -36,8 +35,8 @@ def changed(folder: Path, family: str, **fields: Any) -> DecoderModel:
         ("llama", {"head_dim": 7}, "'head_dim': 7, expected an even number"),
         ("llama", {"hidden_act": "mish"}, "'hidden_act': 'mish', expected one of gelu"),
         ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, "expected rope_type default, linear"),
-        ("llama", {"rope_scaling": {"rope_type": "linear"}}, "expected a positive number factor"),
-        ("llama", {"rope_scaling": 8}, "'rope_scaling': 8, expected a mapping or null"),
+        ("llama", {"rope_scaling": {"rope_type": "linear"}}, "expected factor, a number above 0"),
+        ("llama", {"rope_scaling": 8}, "'rope_scaling': 8, expected a mapping"),
         ("llama", {"tie_word_embeddings": False}, "has no tensor 'lm_head.weight', expected one of shape (300, 32)"),
         ("llama", {"intermediate_size": 65}, "expected (65, 32)"),
         ("llama", {"num_hidden_layers": 3}, "has no tensor 'model.layers.2."),
@@ -49,6 +48,15 @@ def changed(folder: Path, family: str, **fields: Any) -> DecoderModel:
         ("gemma2", {"rope_parameters": 1}, "'rope_parameters': 1, expected a mapping"),
         ("gpt2", {"n_head": 5}, "'n_head': 5, expected a divisor of n_embd, 32"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "expected false"),
+        ("llama", {"hidden_act": ["gelu"]}, "'hidden_act': ['gelu'], expected one of gelu"),
+        ("llama", {"layer_types": [["full_attention"]]}, "[['full_attention']], expected a list of names"),
+        ("llama", {"layer_types": 5}, "'layer_types': 5, expected a list of names"),
+        ("llama", {"rms_norm_eps": -1}, "'rms_norm_eps': -1, expected a number above 0"),
+        ("llama", {"rms_norm_eps": float("nan")}, "'rms_norm_eps': nan, expected a number above 0"),
+        ("llama", {"max_position_embeddings": 2**31}, "2147483648, expected a whole number from 1 to 2147483647"),
+        ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 1e999}}, "expected factor, a number above 0"),
+        ("gpt2", {"task_specific_params": {"text-generation": 5}}, "expected a mapping for 'text-generation'"),
+        ("gpt2", {"min_length": -1}, "'min_length': -1, expected a whole number from 0"),
     ],
 )
 def test_a_wrong_config_is_told_by_its_field(tmp_path: Path, family: str, fields: dict[str, Any], problem: str) -> None:

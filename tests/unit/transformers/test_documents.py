@@ -1,28 +1,29 @@
 """Documents: parts that are answered in any order, and told as one answer."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qkv_server.transformers.generation.constraints import Constraints
 from qkv_server.transformers.generation.documents import DocumentPart, submit_document
 from qkv_server.transformers.generation.engine import Load
-from qkv_server.transformers.generation.instructions import Instruction
 from qkv_server.transformers.generation.joining import JoinedAnswers
 from qkv_server.transformers.generation.request import (
-    ClosedError,
     ContextOverflowError,
     Event,
+    Failed,
     Finished,
     FinishReason,
     GenerationRequest,
     Piece,
     QueueFullError,
 )
-from qkv_server.transformers.generation.rewriting import rewrite
+from qkv_server.transformers.generation.rewriting import Instruction, rewrite
 
-from .echo_model import EchoModel, engine_of, prompt
+from .echo_model import END, EchoModel, engine_of, prompt
 from .receiver import SECONDS, Receiver
 
 
@@ -112,10 +113,15 @@ def test_a_document_takes_one_place_of_the_queue() -> None:
 
 
 def test_a_part_that_does_not_fit_refuses_the_document() -> None:
-    """Nothing is begun of a document of which any part is too long."""
+    """Nothing is begun of a document of which any part is too long, or has no room for the answer that it asks for."""
     model = EchoModel(context_tokens=20)
     with pytest.raises(ContextOverflowError):
         submit_document(engine_of(model), [part("short"), part("long" * 10)], Receiver())
+    asking = [
+        DocumentPart(GenerationRequest(prompt=prompt(text), max_tokens=10), " ") for text in ("short", "longer" * 2)
+    ]
+    with pytest.raises(ContextOverflowError, match="max_tokens is 10, the answer to this prompt may have 7"):
+        submit_document(engine_of(model), asking, Receiver())
     assert model.calls == []
 
 
@@ -140,11 +146,13 @@ def test_a_cancelled_document_takes_no_more_streams() -> None:
 
 
 def test_a_receiver_that_fails_ends_its_document(caplog: pytest.LogCaptureFixture) -> None:
-    """Where nobody takes the text any more, all parts end."""
+    """Where nobody takes the text, all parts end, and the last event says why."""
     model = EchoModel()
     engine = engine_of(model, streams=1)
+    told: list[Event] = []
 
     def vanished(event: Event) -> None:
+        told.append(event)
         raise RuntimeError(f"nobody takes {event}")
 
     submit_document(engine, [part(f"part {n}") for n in range(30)], vanished)
@@ -153,6 +161,10 @@ def test_a_receiver_that_fails_ends_its_document(caplog: pytest.LogCaptureFixtur
     other.finished()
     assert len(model.calls) < 20
     assert "nobody takes" in caplog.text
+    *pieces, last = told
+    assert all(isinstance(piece, Piece) for piece in pieces)
+    assert isinstance(last, Failed)
+    assert str(last.error).startswith("nobody takes Piece")
 
 
 def test_a_failing_part_fails_its_document_once() -> None:
@@ -169,27 +181,30 @@ def test_a_failing_part_fails_its_document_once() -> None:
     assert again.text == "again "
 
 
-def test_an_engine_that_closes_fails_its_documents() -> None:
-    """A document under way hears that the engine was closed, whatever parts it has left."""
-    model = EchoModel()
-    model.turns = threading.Semaphore(0)
-    engine = engine_of(model, streams=2)
-    receiver = Receiver()
-    submit_document(engine, [part(f"part {n}") for n in range(30)], receiver)
-    model.turns.release(5)
-    closing = threading.Thread(target=engine.close)
-    closing.start()
-    model.turns.release(10_000)
-    closing.join(SECONDS)
-    assert isinstance(receiver.failed(), ClosedError)
-
-
 def test_a_document_that_is_cut_says_so() -> None:
     """Where the answer to any part reached the most tokens, so did the document."""
     receiver = Receiver()
     rewrite(engine_of(EchoModel()), echoing(), "One. Two. Three.", receiver, max_tokens=4)
     assert receiver.finished().reason == FinishReason.LENGTH
     assert receiver.text == "One. Two. Thre"
+
+
+def test_answers_have_at_most_the_room_behind_their_part() -> None:
+    """More tokens than there is room for behind a longer part are as many as there is room for, and it is answered."""
+    receiver = Receiver()
+    model = EchoModel(context_tokens=40)
+    rewrite(engine_of(model), echoing(20), f"Short. {'longer' * 3}. Short.", receiver, max_tokens=30)
+    assert receiver.finished().reason == FinishReason.END
+    assert receiver.text == f"Short. {'longer' * 3}. Short."
+
+
+def test_an_instruction_says_how_answers_end() -> None:
+    """Constraints of an instruction are those of the answer to each part."""
+    receiver = Receiver()
+    instruction = replace(echoing(), constraints=Constraints(forced_end=END))
+    rewrite(engine_of(EchoModel()), instruction, "One. Two. Three.", receiver, max_tokens=4)
+    assert receiver.finished().reason == FinishReason.LENGTH
+    assert receiver.text == "One Two Thr"
 
 
 def test_an_empty_text_is_answered_at_once() -> None:

@@ -1,6 +1,5 @@
-"""Vectors of texts: pooling, packing, truncation, and MiniLM's goldens."""
+"""Vectors of texts: pooling, packing and truncation."""
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packaged import packaged
+from tiny_models import FOLDER
 
 from qkv_server.transformers.files import ModelFiles, read_model
 from qkv_server.transformers.loading import load
@@ -17,26 +16,12 @@ from qkv_server.transformers.stacks.encoder_model import EncoderModel
 from qkv_server.transformers.text.tokenizer import Encoding
 from qkv_server.transformers.text.truncation import truncated
 
-from .tiny_models import FOLDER
-
-GOLDENS = FOLDER.parent
-
 
 def read(path: Path) -> tuple[ModelFiles, EncoderModel]:
     files = read_model(path)
     model = load(files)
     assert isinstance(model, EncoderModel)
     return files, model
-
-
-def test_minilm_vectors_are_those_of_the_oracle() -> None:
-    """MiniLM's vectors of eight sentences, read and cut as its files say, are the oracle's within 1e-5."""
-    files, model = read(packaged("minilm"))
-    goldens = json.loads((GOLDENS / "minilm.json").read_text())
-    encodings = files.tokenizer.encode_batch(goldens["sentences"])
-    ids = [truncated(encoding, model.description.text_tokens).ids for encoding in encodings]
-    assert ids == goldens["input_ids"]
-    np.testing.assert_allclose(model.embed(ids), np.load(GOLDENS / "minilm.npz")["embeddings"], rtol=0, atol=1e-5)
 
 
 def test_a_megabyte_is_cut_to_what_the_model_reads() -> None:

@@ -1,16 +1,16 @@
-"""Encoders compute what transformers does with their files: MiniLM, and tiny models of the whole family."""
+"""Encoders answer what is asked of them, refuse what they do not have, and nothing depends on company."""
 
 import json
 import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from packaged import packaged
+from tiny_models import FOLDER, questions, tiny_encoder
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import read_model
@@ -18,70 +18,14 @@ from qkv_server.transformers.loading import load
 from qkv_server.transformers.stacks.encoder_model import EncoderModel
 
 from .changed_config import with_config
-from .tiny_models import FOLDER
 
-FAMILY = ("bert", "bert-labels", "roberta", "distilbert")
 GOLDENS = FOLDER.parent
-
-
-@cache
-def loaded(path: Path) -> EncoderModel:
-    model = load(read_model(path))
-    assert isinstance(model, EncoderModel)
-    return model
-
-
-def everything(model: EncoderModel) -> dict[str, Any]:
-    """What to ask for all hidden states and all attention maps."""
-    return {"hidden_states": range(model.description.layers + 1), "attentions": range(model.description.layers)}
-
-
-def asked(name: str) -> list[tuple[list[int], dict[str, Any]]]:
-    """The tokens of each question of a tiny model, and what the oracle computed, by name."""
-    arrays = np.load(FOLDER / name / "goldens.npz")
-    questions = json.loads((FOLDER / name / "goldens.json").read_text())["questions"]
-    return [
-        (question["input_ids"], {key[2:]: arrays[key] for key in arrays if key.startswith(f"{number}/")})
-        for number, question in enumerate(questions)
-    ]
-
-
-@pytest.mark.parametrize("name", FAMILY)
-def test_states_and_maps_are_those_of_the_oracle(name: str) -> None:
-    """Every hidden state and attention map of a tiny model is that of the oracle within 1e-5."""
-    model = loaded(FOLDER / name)
-    for ids, golden in asked(name):
-        states = model.encode(ids, **everything(model))
-        for values, expected in ((states.hidden_states, "hidden_states"), (states.attentions, "attentions")):
-            assert [layer for layer, _ in values] == list(range(len(golden[expected])))
-            np.testing.assert_allclose([array for _, array in values], golden[expected], rtol=0, atol=1e-5)
-
-
-def test_label_probabilities_are_those_of_the_oracle() -> None:
-    """A token classifier's probabilities are the softmax of the oracle's logits, its labels those of its config."""
-    model = loaded(FOLDER / "bert-labels")
-    assert model.description.labels == ("O", "B-BEAST", "I-BEAST", "B-PLACE", "I-PLACE")
-    for ids, golden in asked("bert-labels"):
-        weights = np.exp(golden["logits"].astype(np.float64))
-        probabilities = model.encode(ids, labels=True).label_probabilities
-        assert probabilities is not None
-        np.testing.assert_allclose(probabilities, weights / weights.sum(-1, keepdims=True), rtol=0, atol=1e-5)
-
-
-def test_minilm_states_and_maps_are_those_of_the_oracle() -> None:
-    """All attention maps of MiniLM and all hidden states are those of the oracle within 1e-5."""
-    model = loaded(packaged("minilm"))
-    golden = np.load(GOLDENS / "minilm.npz")
-    states = model.encode(json.loads((GOLDENS / "minilm.json").read_text())["input_ids"][0], **everything(model))
-    np.testing.assert_allclose([array for _, array in states.attentions], golden["attentions"], rtol=0, atol=1e-5)
-    np.testing.assert_allclose([array for _, array in states.hidden_states], golden["hidden_states"], rtol=0, atol=1e-5)
 
 
 def test_layers_and_heads_are_answered_as_asked() -> None:
     """Layers come in the order asked, also counted from the last, and heads alone are those of all."""
-    model = loaded(FOLDER / "bert")
-    ids = asked("bert")[0][0]
-    whole = model.encode(ids, **everything(model))
+    model, ids = tiny_encoder("bert"), questions("bert")[0].ids
+    whole = model.encode(ids, hidden_states=range(3), attentions=range(2))
     some = model.encode(ids, hidden_states=(-1, 0), attentions=(-1,), heads=(3, -4))
     assert [layer for layer, _ in some.hidden_states] == [2, 0]
     assert (some.hidden_states[0][1] == whole.hidden_states[2][1]).all()
@@ -106,18 +50,23 @@ def test_layers_and_heads_are_answered_as_asked() -> None:
 def test_what_a_model_does_not_have_is_refused(question: dict[str, Any], problem: str) -> None:
     """Layers, heads, labels, tokens and lengths that a model does not have are refused by name."""
     with pytest.raises(ValueError, match=problem):
-        loaded(FOLDER / "bert").encode(**{"ids": [2, 3], **question})
+        tiny_encoder("bert").encode(**{"ids": [2, 3], **question})
 
 
 @pytest.mark.parametrize(
     ("name", "changed", "problem"),
     [
         ("bert", {"hidden_act": "mish"}, "'hidden_act': 'mish', expected one of gelu"),
-        ("bert", {"hidden_size": 33}, "'num_attention_heads': 4, expected a divisor of hidden_size, which is 33"),
+        ("bert", {"hidden_size": 33}, "'num_attention_heads': 4, expected a divisor of hidden_size, 33"),
         ("bert", {"intermediate_size": 41}, r"'encoder.layer.0.intermediate.dense.weight' has shape \(40, 32\)"),
         ("bert", {"num_hidden_layers": 3}, "has no tensor 'encoder.layer.2.attention.self.query.weight'"),
         ("bert", {"position_embedding_type": "relative_key"}, "'relative_key', expected 'absolute'"),
         ("distilbert", {"n_heads": None}, "config has no 'n_heads'"),
+        ("bert", {"architectures": 5}, "'architectures': 5, expected a list of names"),
+        ("bert", {"hidden_act": ["gelu"]}, r"'hidden_act': \['gelu'\], expected one of gelu"),
+        ("roberta", {"pad_token_id": 100000}, "'pad_token_id': 100000, expected the number of a token, below 301"),
+        ("roberta", {"pad_token_id": 200}, "'max_position_embeddings': 64, expected more than 201, from where on"),
+        ("bert-labels", {"id2label": ["O"]}, r"'id2label': \['O'\], expected a mapping"),
         ("bert-labels", {"id2label": {"1": "O"}}, "'id2label': {'1': 'O'}, expected a label for each number"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -130,7 +79,8 @@ def test_a_config_that_cannot_be_is_refused(name: str, changed: dict[str, object
 
 def test_company_changes_next_to_nothing() -> None:
     """Whatever the BLAS, the vector of a text among others is that of the text alone within 1e-6."""
-    model = loaded(packaged("minilm"))
+    model = load(read_model(packaged("minilm")))
+    assert isinstance(model, EncoderModel)
     texts = json.loads((GOLDENS / "minilm.json").read_text())["input_ids"]
     vectors = model.embed(texts)
     for text, vector in zip(texts, vectors, strict=True):

@@ -59,6 +59,16 @@ def test_a_long_prompt_stalls_nobody_for_more_than_a_chunk(held: EchoModel) -> N
         assert "step" in (one.method, other.method)
 
 
+def test_chunks_get_shorter_the_deeper_they_are() -> None:
+    """Where a token is twice the work, a chunk has half of the tokens, though not fewer than are worth a chunk."""
+    model = EchoModel()
+    assert echo(engine_of(model, chunk=64, double_work_tokens=128), "x" * 250) == "x" * 250
+    assert [call.tokens for call in model.calls if call.method == "prefill"] == [64, 42, 35, 32, 32, 32, 14]
+    model.calls.clear()
+    assert echo(engine_of(model, chunk=2, double_work_tokens=1), "x" * 9) == "x" * 9
+    assert [call.tokens for call in model.calls if call.method == "prefill"] == [2] * 5
+
+
 def test_short_prompts_share_a_chunk(held: EchoModel) -> None:
     """Prompts that together are no more than a chunk are read in one turn, and answer together from the first step."""
     assert held.turns
@@ -124,6 +134,21 @@ def test_characters_are_told_whole() -> None:
     receiver.finished()
     assert [piece.text for piece in receiver.pieces] == ["a", "🐻", "é"]
     assert echo(engine, "a🐻", max_tokens=3) == "a\N{REPLACEMENT CHARACTER}"
+
+
+def test_what_comes_quickly_is_told_in_one_piece() -> None:
+    """Between two pieces there is some time: the first text is told at once, the rest waits for it or for the end."""
+    engine = engine_of(EchoModel(), piece_seconds=60.0)
+    receiver = ask(engine, "🐻 and bears")
+    receiver.finished()
+    assert [piece.text for piece in receiver.pieces] == ["🐻", " and bears"]
+    with_tokens = ask(engine, "bears", top_log_probabilities=0)
+    with_tokens.finished()
+    assert [(piece.text, len(piece.tokens)) for piece in with_tokens.pieces] == [("b", 1), ("ears", 5)]
+    stopped = ask(engine, "bears and more", stop=("and",))
+    assert stopped.finished().reason == FinishReason.STOP
+    assert stopped.finished().usage.output_tokens == len("bears and")
+    assert stopped.text == "bears "
 
 
 def test_a_known_beginning_is_not_read_again() -> None:

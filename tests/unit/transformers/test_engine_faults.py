@@ -7,13 +7,14 @@ import tracemalloc
 import weakref
 
 import pytest
+from serving import until
 
 from qkv_server.transformers.generation.engine import Load
 from qkv_server.transformers.generation.request import (
-    ClosedError,
     ContextOverflowError,
     EmptyPromptError,
     Event,
+    FinishReason,
     GenerationRequest,
     Piece,
     QueueFullError,
@@ -22,7 +23,7 @@ from qkv_server.transformers.generation.request import (
 from qkv_server.transformers.generation.sampling import NotFiniteError
 from qkv_server.transformers.generation.streams import DecoderStreams
 
-from .asking import ask, echo, until
+from .asking import ask, echo
 from .echo_model import EchoModel, engine_of, prompt
 from .receiver import SECONDS, Receiver
 
@@ -38,12 +39,42 @@ def test_a_hundred_at_once_finish_or_are_refused(held: EchoModel) -> None:
         except QueueFullError as error:
             refused.append(str(error))
     assert (len(admitted), len(refused)) == (20, 80)
-    assert set(refused) == {"all streams are taken, and the queue of 16 is full"}
+    assert set(refused) == {"no further stream can begin, and the queue of 16 is full"}
     held.turns.release(10_000)
     for text, receiver in admitted:
         receiver.finished()
         assert receiver.text == text
     assert echo(engine, "again") == "again"
+
+
+def test_as_many_streams_are_worked_on_as_memory_holds(held: EchoModel) -> None:
+    """A request begins when its stream has room at its longest; those behind it wait, and count as waiting."""
+    assert held.turns
+    engine = engine_of(held, streams=8, tokens=100, queue=2, chunk=100)
+    receivers = [ask(engine, "four", max_tokens=28) for _ in range(5)]  # 33 tokens each
+    with pytest.raises(QueueFullError):
+        ask(engine, "a", max_tokens=1)  # would find room, but comes last
+    held.turns.release(10_000)
+    for receiver in receivers:
+        receiver.finished()
+        assert receiver.text == "four"
+    assert max(call.streams for call in held.calls) == 3
+
+
+def test_an_answer_is_no_longer_than_memory_holds() -> None:
+    """Alone it may take all memory for streams; a longer one, or a prompt that leaves none, is refused in numbers."""
+    model = EchoModel()
+    engine = engine_of(model, tokens=20)
+    receiver = ask(engine, "x" * 15)
+    assert receiver.finished().reason == FinishReason.LENGTH
+    assert receiver.text == "xxxx"
+    model.calls.clear()
+    with pytest.raises(ContextOverflowError, match="max_tokens is 5, the answer to this prompt may have 4"):
+        ask(engine, "x" * 15, max_tokens=5)
+    message = "the prompt has 20 tokens, and to read them takes 2100 bytes, expected at most 2000"
+    with pytest.raises(ContextOverflowError, match=message):
+        ask(engine, "x" * 19)
+    assert model.calls == []
 
 
 def test_cancelled_in_the_queue_it_never_begins(held: EchoModel) -> None:
@@ -195,23 +226,6 @@ def test_threads_may_submit_and_cancel_at_any_time() -> None:
 
 def raise_memory_error(*_: object) -> None:
     raise MemoryError
-
-
-def test_closed_it_fails_what_it_has_and_takes_no_more(held: EchoModel) -> None:
-    """Closing ends running and waiting requests with an error, and the thread."""
-    assert held.turns
-    engine = engine_of(held, streams=1)
-    running, waiting = ask(engine, "running"), ask(engine, "waiting")
-    assert held.called.acquire(timeout=SECONDS)
-    closing = threading.Thread(target=engine.close)
-    closing.start()
-    until(lambda: engine._closed)
-    held.turns.release(10_000)
-    closing.join(SECONDS)
-    assert isinstance(running.failed(), ClosedError)
-    assert isinstance(waiting.failed(), ClosedError)
-    with pytest.raises(ClosedError):
-        ask(engine, "late")
 
 
 def test_an_engine_without_requests_has_no_thread_and_can_go() -> None:

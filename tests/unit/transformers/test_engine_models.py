@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import FOLDER
 
 from qkv_server.transformers.files import ModelFiles, read_model
 from qkv_server.transformers.generation.engine import Engine, EngineSettings
@@ -18,7 +19,6 @@ from qkv_server.transformers.stacks.decoder import DecoderModel
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 
 from .receiver import Receiver
-from .tiny_models import FOLDER
 
 DECODERS = ("gemma2", "gpt2", "llama", "mistral", "qwen2", "qwen3")
 ENCODER_DECODERS = ("marian", "t5", "t5-gated")

@@ -1,5 +1,6 @@
 """GGUF files: converted once, to what the folder was that they were made of."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 from packaged import packaged
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families.answers import end_ids
 from qkv_server.transformers.files import ModelFiles, gguf_file, gguf_metadata, read_model
 from qkv_server.transformers.files.gguf_metadata import Metadata, config
 from qkv_server.transformers.files.gguf_tokenizer import tokenizer
 from qkv_server.transformers.loading import load
-from qkv_server.transformers.stacks.description import DecoderDescription
+from qkv_server.transformers.stacks.decoder import DecoderDescription
 
 gguf = pytest.importorskip("gguf", reason="the extra `models` is not installed")
 
@@ -108,7 +110,7 @@ def test_smollm2_is_read_as_it_was_published() -> None:
     assert files.weights.parameters == 134_515_008
     assert files.config["rope_theta"] == 100_000.0
     assert files.config["rms_norm_eps"] == 1e-5
-    assert files.end_ids == {2}
+    assert end_ids(files) == {2}
     assert files.tokenizer.encode("Naïve 日本 🐻 version: fib(10) = 55.").ids[0] != 1  # no token is put before a text
     code = 'def fibonacci(n):\n    """Naïve 日本 🐻 version: fib(10) = 55."""\n    if'
     ids = [1604, 3987, 46477, 24, 94, 727, 472, 1620, 26062, 46494, 17097, 241, 115, 40993, 15107, 234, 136, 3586, 42]
@@ -174,6 +176,11 @@ def test_llama_3_is_told_by_its_rotary_factors(tmp_path: Path, original: int, fa
         config(Metadata(tmp_path, said), 7, tied=True, rotary_factors=factors[::-1])
 
 
+def entries(cache: Path) -> set[Path]:
+    """The folders of the cache."""
+    return {path for path in cache.iterdir() if path.is_dir()}
+
+
 def test_a_file_is_converted_once_and_again_when_it_changes(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +192,7 @@ def test_a_file_is_converted_once_and_again_when_it_changes(
     assert done[0] == 0.0
     assert done[-1] == 1.0
     assert done == sorted(done)
+    before = entries(cache)
 
     def refused(*_: object) -> ModelFiles:
         raise AssertionError("converted again")
@@ -196,9 +204,49 @@ def test_a_file_is_converted_once_and_again_when_it_changes(
         with pytest.raises(AssertionError, match="converted again"):
             read_model(path)
     read_model(path)
-    assert [folder.name for place in cache.iterdir() for folder in place.iterdir() if folder.is_dir()] == [
-        f"1-{path.stat().st_size}-1"
-    ]
+    (after,) = entries(cache)
+    assert after not in before
+
+
+def test_a_file_that_was_moved_is_not_converted_again(tmp_path: Path, cache: Path) -> None:
+    """What was made of it is kept for it under its new name, also when other conversions clean up."""
+    path = written(tmp_path)
+    read_model(path)
+    (made,) = entries(cache)
+    moved = path.rename(tmp_path / "moved.gguf")
+    read_model(moved)
+    assert entries(cache) == {made}
+    read_model(written(tmp_path, "qwen2"))
+    assert made in entries(cache)
+    assert len(entries(cache)) == 2
+
+
+def test_what_was_made_of_a_file_goes_after_it(tmp_path: Path, cache: Path) -> None:
+    """The next conversion removes what is left of files that have gone, and whatever else lies in the cache."""
+    path = written(tmp_path)
+    read_model(path)
+    path.unlink()
+    (cache / "unfinished").mkdir()
+    (cache / "llama-0123456789ab" / "1-2-3").mkdir(parents=True)
+    (cache / "other").mkdir()
+    (cache / "other" / "sources.json").write_text("[1]")
+    read_model(written(tmp_path, "qwen2"))
+    (kept,) = entries(cache)
+    assert json.loads((kept / "sources.json").read_text()) == [str(tmp_path / "qwen2.gguf")]
+
+
+def test_a_cache_that_is_read_only_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was converted before, as into an image of a container, is used where nothing can be written."""
+    path = written(tmp_path)
+    read_model(path)
+    moved = path.rename(tmp_path / "moved.gguf")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert set(read_model(moved).weights) == set(read_model(TINY / "llama").weights)
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, cache: Path) -> None:
@@ -208,7 +256,20 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, cache: Path) -> 
         ModelFileError, match=r"its tokenizer.ggml.pre is 'nobody-knows', expected one of gpt-2, smollm"
     ):
         read_model(path)
-    assert not [folder for place in cache.iterdir() for folder in place.iterdir() if folder.is_dir()]
+    assert entries(cache) == set()
+
+
+def test_a_user_without_a_home_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run under a number that no user has: the error names the variable that helps."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    path = written(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(ModelFileError, match=r"^llama.gguf: cannot be converted: .* no home folder .*XDG_CACHE_HOME"):
+        read_model(path)
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from qkv_server.transformers.repository.folder import fingerprint, scan
 
 gguf = pytest.importorskip("gguf", reason="the extra `models` is not installed")
 
+from tiny_models import FOLDER  # noqa: E402 - as above
+
 from .gguf_writing import write_gguf  # noqa: E402 - it needs the library
-from .tiny_models import FOLDER  # noqa: E402 - as above
 
 
 @pytest.fixture(autouse=True)
@@ -81,12 +82,12 @@ def test_parts_of_another_model_are_refused(tmp_path: Path, parts: list[Path]) -
 
 def test_parts_are_one_model_of_a_folder(tmp_path: Path, parts: list[Path]) -> None:
     """In a folder of models they have one name, also while the first is missing; each tells that it has changed."""
-    assert scan(tmp_path) == {"tiny": parts[0]}
+    assert scan(tmp_path).models == {"tiny": parts[0]}
     seen = fingerprint(parts[0])
     os.utime(parts[2], ns=(1, 1))
     assert fingerprint(parts[0]) != seen
     parts[0].unlink()
-    assert scan(tmp_path) == {"tiny": parts[1]}
+    assert scan(tmp_path).models == {"tiny": parts[1]}
     assert len(fingerprint(parts[1])) == 2
 
 
@@ -95,14 +96,14 @@ def test_parts_are_added_by_any_of_them(tmp_path: Path, parts: list[Path]) -> No
     folder = tmp_path / "models"
     added = CliRunner().invoke(models, ["add", str(parts[1]), "--folder", str(folder)])
     assert (added.exit_code, added.stdout) == (0, "tiny: llama, 28.2k parameters\n")
-    assert scan(folder) == {"tiny": folder / "tiny"}
+    assert scan(folder).models == {"tiny": folder / "tiny"}
     assert len(fingerprint(folder / "tiny")) == 3
 
 
 def test_a_changed_part_is_converted_anew(tmp_path: Path, parts: list[Path]) -> None:
     """What was made of the parts is kept until one of them changes."""
     read_model(parts[0])
-    (kept,) = (tmp_path / ".cache" / "qkv").glob("*/1-*")
+    (kept,) = (tmp_path / ".cache" / "qkv").glob("*/")
     os.utime(parts[1], ns=(1, 1))
     read_model(parts[0])
     assert not kept.exists()

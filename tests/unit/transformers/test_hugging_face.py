@@ -11,7 +11,9 @@ import safetensors.numpy
 from packaged import packaged
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families.answers import end_ids
 from qkv_server.transformers.files import read_model
+from qkv_server.transformers.files.model_files import SentenceSettings
 from qkv_server.transformers.loading import load
 
 TINY = Path(__file__).parents[2] / "goldens" / "tiny_models"
@@ -45,7 +47,7 @@ def test_shards_are_one_model() -> None:
 def test_minilm_is_what_its_files_say() -> None:
     """The packaged MiniLM: mean pooling, normalized, 256 tokens read, 22.7 million numbers besides its position ids."""
     files = read_model(packaged("minilm"))
-    assert files.sentence == {"pooling": "mean", "normalize": True, "max_seq_length": 256}
+    assert files.sentence == SentenceSettings("mean", normalize=True, max_seq_length=256)
     assert files.config["model_type"] == "bert"
     assert files.weights.parameters == 22_713_216
     assert files.weights.take("embeddings.word_embeddings.weight", (30522, 384)).dtype == np.float32
@@ -64,6 +66,27 @@ def test_minilm_is_what_its_files_say() -> None:
             lambda folder: (folder / "chat_template.jinja").write_bytes(b"a\xff"),
             r"^chat_template.jinja: is no text in UTF-8: invalid start byte at byte 1$",
         ),
+        (
+            lambda folder: (folder / "chat_template.jinja").write_text("{% if x %}\n{{ y }"),
+            r"^chat_template.jinja: has 'chat_template': '{% if x %}.*', expected a template: .* is no Jinja: .* 2$",
+        ),
+        (
+            lambda folder: change(folder / "tokenizer_config.json", chat_template="{{" + "(" * 5000),
+            r"^tokenizer_config.json: has 'chat_template': '{{\(.*, expected a template: .* cannot be compiled: ",
+        ),
+        (
+            lambda folder: change(folder / "tokenizer_config.json", chat_template=5),
+            r"^tokenizer_config.json: has 'chat_template': 5, expected a text, or a list of named ones$",
+        ),
+        (
+            lambda folder: change(folder / "sentence_bert_config.json", max_seq_length=0),
+            r"^sentence_bert_config.json: has 'max_seq_length': 0, expected a whole number from 1$",
+        ),
+        (
+            lambda folder: change(folder / "sentence_bert_config.json", max_seq_length="16"),
+            r"^sentence_bert_config.json: has 'max_seq_length': '16', expected a whole number from 1$",
+        ),
+        (lambda folder: (folder / "config.json").write_text(r'{"x": "\ud800"}'), r"^config.json: is no JSON: .*surrog"),
         (
             lambda folder: (folder / "model.safetensors").unlink(),
             r"^tiny: has neither model.safetensors nor model.safetensors.index.json$",
@@ -103,7 +126,8 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(folder: Path
     ("index", "problem"),
     [
         ({"weight_map": {"x": "model-2.safetensors"}}, "names 'model-2.safetensors', which is missing"),
-        ({"weight_map": {"x": "../model-1.safetensors"}}, "expected a file of the same folder"),
+        ({"weight_map": {"x": "../model-1.safetensors"}}, "expected a path within its own folder"),
+        ({"weight_map": {"x": "/model-1.safetensors"}}, "expected a path within its own folder"),
         ({"weight_map": ["x"]}, "has no weight_map"),
         ({"weight_map": {"x": 1}}, "has no weight_map"),
         ({}, "has no weight_map"),
@@ -143,8 +167,8 @@ def test_pooling_is_what_the_module_says(folder: Path, mode: str, pooling: str) 
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     sentence = read_model(folder).sentence
-    assert sentence["pooling"] == pooling
-    assert sentence["normalize"] is False
+    assert sentence.pooling == pooling
+    assert sentence.normalize is False
 
 
 def test_other_modules_and_poolings_are_refused(folder: Path) -> None:
@@ -163,6 +187,31 @@ def test_other_modules_and_poolings_are_refused(folder: Path) -> None:
         read_model(folder)
 
 
+@pytest.mark.parametrize("path", ["..", "/etc", "1_Pooling/../../other"])
+def test_modules_lie_within_the_folder(folder: Path, path: str) -> None:
+    """A module whose path leads out of the folder is refused, and nothing there is read."""
+    (folder / "modules.json").write_text(json.dumps([{"path": path, "type": "models.Transformer"}]))
+    with pytest.raises(ModelFileError, match=f"^modules.json: names '{path}', expected a path within its own folder$"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize("target", [".none", "link"])
+def test_a_link_that_leads_nowhere_says_so(tmp_path: Path, target: str) -> None:
+    """The error of a link to what is not there, or to itself, says that it is one, and to where."""
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(ModelFileError, match=f"^link: is a link that leads nowhere: to {target}$"):
+        read_model(tmp_path / "link")
+
+
+def test_the_name_of_a_file_that_is_no_text_is_told_in_text(folder: Path) -> None:
+    """Errors can be told in UTF-8, whatever bytes the name of a file has."""
+    folder = folder.rename(folder.with_name("caf\udce9"))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelFileError) as refusal:
+        read_model(folder)
+    assert str(refusal.value).encode().startswith(b"caf\\udce9: has neither model.safetensors")
+
+
 def test_the_transformer_may_lie_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     """modules.json says where the transformer of an older sentence-transformers model lies."""
     outer = tmp_path / "outer"
@@ -174,7 +223,7 @@ def test_the_transformer_may_lie_in_a_folder_of_its_own(folder: Path, tmp_path: 
     files = read_model(outer)
     assert files.path == outer
     assert files.config["model_type"] == "bert"
-    assert files.sentence["max_seq_length"] == 16
+    assert files.sentence.max_seq_length == 16
 
 
 def test_special_tokens_and_template_may_be_written_in_several_ways(folder: Path) -> None:
@@ -196,11 +245,11 @@ def test_the_tokens_that_end_an_answer_have_an_order_of_sources(folder: Path) ->
     """generation_config.json comes before config.json, and that before the tokenizer; there may be several."""
     change(folder / "tokenizer_config.json", eos_token="[SEP]")  # noqa: S106 - a token of a vocabulary
     separator = read_model(folder).tokenizer.special_ids["eos_token"]
-    assert read_model(folder).end_ids == {separator}
+    assert end_ids(read_model(folder)) == {separator}
     change(folder / "config.json", eos_token_id=[7, 8])
-    assert read_model(folder).end_ids == {7, 8}
+    assert end_ids(read_model(folder)) == {7, 8}
     change(folder / "generation_config.json", eos_token_id=9)
-    assert read_model(folder).end_ids == {9}
+    assert end_ids(read_model(folder)) == {9}
 
 
 @pytest.mark.parametrize(

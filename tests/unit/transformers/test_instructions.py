@@ -5,12 +5,15 @@ from functools import cache
 from typing import Any
 
 import pytest
+from tiny_models import FOLDER
 
 from qkv_server.transformers.files import ModelFiles, read_model
+from qkv_server.transformers.generation.constraints import Constraints
 from qkv_server.transformers.generation.engine import Engine, EngineSettings
-from qkv_server.transformers.generation.instructions import (
-    Instruction,
-    Model,
+from qkv_server.transformers.generation.request import ContextOverflowError
+from qkv_server.transformers.generation.rewriting import Instruction, rewrite
+from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
+from qkv_server.transformers.instructions import (
     can_summarize,
     can_translate,
     chat_tokens,
@@ -19,39 +22,35 @@ from qkv_server.transformers.generation.instructions import (
     summary,
     translation,
 )
-from qkv_server.transformers.generation.request import ContextOverflowError
-from qkv_server.transformers.generation.rewriting import rewrite
-from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
-from qkv_server.transformers.loading import load
+from qkv_server.transformers.loading import Writer, load
 from qkv_server.transformers.stacks.decoder import DecoderModel
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.text.languages import matching, name_of
 
 from .receiver import Receiver
-from .tiny_models import FOLDER
 
 T5_TASKS = {
-    "summarization": {"prefix": "summarize: ", "max_length": 20},
+    "summarization": {"prefix": "summarize: ", "max_length": 20, "min_length": 5, "no_repeat_ngram_size": 3},
     "translation_en_to_de": {"prefix": "translate English to German: "},
     "translation_en_to_fr": {"prefix": "translate English to French: "},
 }
 
 
 @cache
-def model_of(name: str) -> tuple[ModelFiles, Model]:
+def model_of(name: str) -> tuple[ModelFiles, Writer]:
     files = read_model(FOLDER / name)
     model = load(files)
     assert isinstance(model, DecoderModel | EncoderDecoderModel)
     return files, model
 
 
-def t5() -> tuple[ModelFiles, Model]:
+def t5() -> tuple[ModelFiles, Writer]:
     """A T5 whose config names tasks, as those of the paper do."""
     files, model = model_of("t5")
     return replace(files, config={**files.config, "task_specific_params": T5_TASKS}), model
 
 
-def qwen2() -> tuple[ModelFiles, Model]:
+def qwen2() -> tuple[ModelFiles, Writer]:
     """A chat model with room for what asks it: rotary positions have no end of their own."""
     files, model = model_of("qwen2")
     assert isinstance(model, DecoderModel)
@@ -61,7 +60,7 @@ def qwen2() -> tuple[ModelFiles, Model]:
 ASKED = {"marian": lambda: model_of("marian"), "qwen2": qwen2, "t5": t5}
 
 
-def rewritten(files: ModelFiles, model: Model, instruction: Instruction, text: str, **options: Any) -> Receiver:
+def rewritten(files: ModelFiles, model: Writer, instruction: Instruction, text: str, **options: Any) -> Receiver:
     """A text that a model has rewritten."""
     streams = DecoderStreams(model, 0) if isinstance(model, DecoderModel) else EncoderDecoderStreams(model)
     engine: Engine[Any] = Engine(model, streams, files.tokenizer, EngineSettings(streams=4))
@@ -69,6 +68,12 @@ def rewritten(files: ModelFiles, model: Model, instruction: Instruction, text: s
     rewrite(engine, instruction, text, receiver, **options)
     receiver.finished()
     return receiver
+
+
+def test_a_task_says_what_may_not_come_in_its_answers() -> None:
+    """Summaries follow what the config says of their task, translations what it says of theirs: here nothing."""
+    assert summary(*t5()).constraints == Constraints(no_repeat=3, least_tokens=5)
+    assert translation(*t5(), ("en", "de")).constraints == Constraints()
 
 
 def test_languages_are_called_by_their_english_names() -> None:

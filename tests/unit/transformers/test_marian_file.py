@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from packaged import packaged
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families.answers import end_ids
 from qkv_server.transformers.files import read_model
 from qkv_server.transformers.files.marian_binary import open_binary
 
@@ -41,7 +42,7 @@ def test_settings_become_a_config(tmp_path: Path) -> None:
     assert files.config["encoder_attention_heads"] == 2
     assert files.config["decoder_autoregression"] == "ssru"
     assert files.languages == (("en", "pt"),)
-    assert files.end_ids == {0}
+    assert end_ids(files) == {0}
 
 
 def test_texts_end_with_the_end_token(tmp_path: Path) -> None:

@@ -31,6 +31,44 @@ def test_a_model_is_added_by_a_link(tmp_path: Path) -> None:
     assert {link.name: link.resolve() for link in folder.iterdir()} == dict.fromkeys(("bert", "other"), TINY / "bert")
 
 
+@pytest.mark.parametrize(("model", "files"), [("bert", 9), ("llama-gguf/llama.gguf", 1)])
+def test_a_copy_is_a_folder_of_its_own(model: str, files: int, tmp_path: Path) -> None:
+    """It has no links, takes the place of a link to the same model, and loads as the original does."""
+    folder = tmp_path / "models"
+    assert run("add", TINY / model, "--folder", folder, "--name", "one").exit_code == 0
+    copied = run("add", TINY / model, "--folder", folder, "--name", "one", "--copy")
+    assert copied.exit_code == 0, copied.output
+    found = [path for path in folder.rglob("*") if not path.is_dir()]
+    assert len(found) == files
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+    assert " ready " in run("list", "--folder", folder).output
+
+
+def test_a_copy_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made of a copy when it was added is what the server will read."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "models"
+    added = run("add", TINY / "llama-gguf" / "llama.gguf", "--folder", folder, "--copy")
+    assert added.output.startswith("converting llama …\n")
+    assert "converting" not in run("list", "--folder", folder).output
+
+
+@pytest.mark.parametrize("model", ["bert", "llama-gguf/llama.gguf"])
+def test_a_copy_that_cannot_be_loaded_leaves_nothing(tmp_path: Path, model: str) -> None:
+    """The files of a broken model are not left in the folder, under no name."""
+    if model == "bert":
+        broken = shutil.copytree(TINY / "bert", tmp_path / "broken")
+        (broken / "model.safetensors").write_bytes(b"")
+    else:
+        broken = tmp_path / "broken-00002-of-00002.gguf"
+        shutil.copyfile(TINY / model, broken)
+    folder = tmp_path / "models"
+    refused = run("add", broken, "--folder", folder, "--copy")
+    assert refused.exit_code == 1
+    assert ("model.safetensors" if model == "bert" else "is missing, part 1 of 2") in refused.output
+    assert list(folder.iterdir()) == []
+
+
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     """Another model is never put in the place of one that is there."""
     assert run("add", TINY / "bert", "--folder", tmp_path, "--name", "one").exit_code == 0
@@ -80,6 +118,22 @@ def test_the_list_tells_what_each_model_is(tmp_path: Path) -> None:
         "failed: empty: is no model: expected a .gguf file, or a folder with one .gguf file, config.json"
     )
     assert lines[3][:4] == ["gpt2", "ready", "gpt2", "25.6k"]
+
+
+def test_the_list_tells_what_is_left_out(tmp_path: Path) -> None:
+    """What the server leaves out for its name is listed as such, also where the name is no text."""
+    (tmp_path / "caf\udce9").mkdir()
+    run("add", TINY / "bert", "--folder", tmp_path)
+    lines = run("list", "--folder", tmp_path).output.splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "bert", r"'caf\udce9'"]
+    assert lines[2].endswith("left out: names are of letters, digits, '.', '_' and '-', the first no '.'")
+
+
+def test_a_link_in_a_circle_takes_a_name(tmp_path: Path) -> None:
+    """A place that cannot be followed is taken like any other."""
+    (tmp_path / "one").symlink_to("one")
+    refused = run("add", TINY / "bert", "--folder", tmp_path, "--name", "one")
+    assert refused.output == f"Error: {tmp_path / 'one'} is there already; remove it, or give another --name\n"
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qkv_server.transformers.layers.halves import Halves
-from qkv_server.transformers.layers.output_layer import BLOCK, SMALL_PRODUCT, output_layer
+from qkv_server.transformers.layers.linear import SMALL_PRODUCT
+from qkv_server.transformers.layers.output_layer import BLOCK, output_layer
 
 FEATURES = 256
 ONE_PASS = SMALL_PRODUCT // (FEATURES * BLOCK)  # rows
@@ -23,3 +24,10 @@ def test_logits_are_products_and_bias(rows: int, vocabulary: int, halves: Halves
     exact = x.astype(np.float64) @ table.T.astype(np.float64)
     np.testing.assert_allclose(output_layer(table, bias, halves)(x), exact + bias, rtol=0, atol=1e-4)
     np.testing.assert_allclose(output_layer(table, None, halves)(x), exact, rtol=0, atol=1e-4)
+
+
+def test_rows_are_those_of_the_table() -> None:
+    """Tokens of any block, the last and half full one too, have the rows that the layer was made of."""
+    table = np.random.default_rng(0).standard_normal((2 * BLOCK + 7, FEATURES), dtype=np.float32)
+    ids = np.array([0, BLOCK - 1, BLOCK, 2 * BLOCK + 6, 0])
+    np.testing.assert_array_equal(output_layer(table).rows(ids), table[ids])

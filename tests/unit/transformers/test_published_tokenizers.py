@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_models import FOLDER
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import published_tokenizers, read_model
 from qkv_server.transformers.text.tokenizer import Tokenizer
-
-from .tiny_models import FOLDER
 
 SENTENCEPIECE = FOLDER.parent / "sentencepiece"
 

@@ -1,6 +1,7 @@
 """Files of safetensors: mapped, and read as the library of that name reads them."""
 
 import json
+import mmap
 import struct
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.files import Weights
 from qkv_server.transformers.files.safetensors import read, read_entries, write
 
+MEBIBYTE = 2**20
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 ARRAYS: dict[str, np.ndarray[Any, Any]] = {
     "float32": X,
@@ -191,3 +193,22 @@ def test_what_is_read_of_a_changed_file_is_what_the_library_reads(
     for name, array in ours.items():
         assert list(array.shape) == theirs[name]["shape"]
         assert array.tobytes() == bytes(theirs[name]["data"])
+
+
+def test_pages_that_were_read_can_be_let_go(tmp_path: Path) -> None:
+    """Mapped files do not stay in the memory of the process, and views of them still answer what the files say."""
+    path, big = tmp_path / "model.safetensors", np.ones(8 * MEBIBYTE, np.float32)
+    write(path, {"big": big.shape}, [big])
+    weights = Weights(path, read(path))
+    view = weights["big"]
+    before = resident_file_bytes()
+    np.testing.assert_array_equal(view, big)
+    assert resident_file_bytes() - before > 31 * MEBIBYTE
+    weights.let_pages_go()
+    assert resident_file_bytes() - before < MEBIBYTE
+    np.testing.assert_array_equal(view, big)
+
+
+def resident_file_bytes() -> int:
+    """How much of mapped files is in the memory of this process."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[2]) * mmap.PAGESIZE

@@ -23,7 +23,7 @@ def told(stops: Sequence[str], pieces: Sequence[str]) -> list[str]:
 def written(ids: Sequence[int]) -> list[str]:
     """What comes after each token, and at the end."""
     detokenizer = Detokenizer(Bytes())
-    return [*map(detokenizer.add, ids), detokenizer.end()]
+    return [*(detokenizer.add([token]) for token in ids), detokenizer.end()]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,14 @@ def test_whatever_bytes_come_the_pieces_are_the_text(data: bytes) -> None:
     assert "".join(written(list(data))) == data.decode(errors="replace")
 
 
+@given(st.lists(st.binary(max_size=9), max_size=9))
+def test_tokens_may_come_several_at_a_time(runs: list[bytes]) -> None:
+    """However many tokens come at a time, the pieces are the text of all."""
+    detokenizer = Detokenizer(Bytes())
+    told = "".join([*map(detokenizer.add, runs), detokenizer.end()])
+    assert told == b"".join(runs).decode(errors="replace")
+
+
 def test_a_character_that_stays_unfinished_is_told_at_the_end() -> None:
     """The beginning of a character waits for the rest, and is told as a replacement character when none comes."""
     bear = "🐻".encode()
@@ -107,7 +115,7 @@ class Words:
 def test_spaces_between_tokens_are_kept(ids: list[int]) -> None:
     """Where a decoder leaves out the space before a first token, the pieces have it between tokens."""
     detokenizer = Detokenizer(Words())
-    assert "".join([*map(detokenizer.add, ids), detokenizer.end()]) == Words().decode(ids)
+    assert "".join([*(detokenizer.add([token]) for token in ids), detokenizer.end()]) == Words().decode(ids)
 
 
 class ByteFallback:
@@ -125,7 +133,7 @@ class ByteFallback:
 def test_runs_of_bytes_are_told_character_by_character(text: str) -> None:
     """Where an unfinished character spoils the text of a whole run, the run is told character by character."""
     detokenizer = Detokenizer(ByteFallback())
-    pieces = [detokenizer.add(byte) for byte in text.encode()]
+    pieces = [detokenizer.add([byte]) for byte in text.encode()]
     assert [piece for piece in pieces if piece] == list(text)
 
 
@@ -141,4 +149,4 @@ def test_a_byte_level_tokenizer_is_told_as_it_decodes(text: str) -> None:
     backend.train_from_iterator(["the bears 🐻🐻 and the bär", "the bear ß"], trainer)
     detokenizer = Detokenizer(backend)
     ids = backend.encode(text).ids
-    assert "".join([*map(detokenizer.add, ids), detokenizer.end()]) == backend.decode(ids)
+    assert "".join([*(detokenizer.add([token]) for token in ids), detokenizer.end()]) == backend.decode(ids)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_models import FOLDER
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import t5
@@ -12,7 +13,6 @@ from qkv_server.transformers.files import read_model
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 
 from .changed_config import with_config
-from .tiny_models import FOLDER
 
 
 def first_logits(model: EncoderDecoderModel[Any]) -> np.ndarray[Any, Any]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from packaged import packaged
 
 from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.families.answers import end_ids
 from qkv_server.transformers.files import annalog, read_model
 from qkv_server.transformers.files.torch_zip import read, unpickle
 
@@ -235,7 +236,7 @@ def test_annalog_reads_and_writes_molecules_as_its_authors_do() -> None:
     ids = [2, 20, 4, 8, 4, 4, 4, 4, 4, 8, 30, 3]
     assert files.tokenizer.encode(molecule).ids == ids
     assert files.tokenizer.decode(ids) == molecule
-    assert files.end_ids == {3}
+    assert end_ids(files) == {3}
 
 
 def test_a_vocabulary_that_is_a_program_is_refused(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Answers that come in pieces: the options of their calls, and how they are printed."""
 
 import argparse
+import contextlib
 import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
-from qkv import TextResult, TextStream
+from qkv import CallError, Client, TextResult, TextStream
 from qkv.cli import texts
+from qkv.cli.tables import counted
 
 SAMPLING: dict[str, tuple[type, str, str]] = {
     "temperature": (float, "T", "divide logits by T before drawing; 0 takes the likeliest token (default: 0)"),
@@ -53,6 +55,13 @@ def show(answer: TextStream, options: argparse.Namespace) -> TextResult:
     return answer.result
 
 
+def tell_of_a_chat_model(client: Client, result: TextResult, verb: str) -> None:
+    """Say on standard error that a text was rewritten by a model that was not made for it, if it was."""
+    with contextlib.suppress(CallError):  # the model may have left: the answer is there nevertheless
+        if "chat" in client.model(result.model).tasks:
+            print(f"qkv: {result.model} is a chat model, not made to {verb}: read with care", file=sys.stderr)
+
+
 def _print(answer: TextStream) -> None:
     """Print the pieces; a line break ends what was printed, also where the answer breaks off."""
     begun = False
@@ -70,6 +79,6 @@ def _summary(result: TextResult) -> str:
     decoding = usage.total_seconds - usage.queue_seconds - usage.first_token_seconds
     rate = f", {(usage.output_tokens - 1) / decoding:.0f} tokens/s" if usage.output_tokens > 1 and decoding > 0 else ""
     return (
-        f"[{result.model}: {usage.input_tokens} tokens read, first after {usage.first_token_seconds:.2f} s, "
+        f"[{result.model}: {counted(usage.input_tokens, 'token')} read, first after {usage.first_token_seconds:.2f} s, "
         f"{usage.output_tokens} written{rate}; {result.finish_reason}]"
     )

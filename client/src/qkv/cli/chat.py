@@ -1,8 +1,8 @@
 """Chat with a model: ask one thing, or, without a message on a terminal, talk. Ctrl-C ends an answer, Ctrl-D the chat.
 
 Examples:
-  qkv chat "What is attention?"
-  qkv chat --system "Answer in one sentence."
+  qkv chat "What is attention?" --model smollm2
+  qkv chat --model smollm2 --system "Answer in one sentence."
 
 """
 

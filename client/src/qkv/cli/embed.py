@@ -1,7 +1,7 @@
 """Turn texts into vectors: shown in short, with how alike a few texts are, or whole by --save or --json.
 
 Examples:
-  qkv embed "I love bears" "Bears are lovely" "The bank is closed"
+  qkv embed "I love bears" "Bears are lovely" "The bank is closed" --model minilm
   qkv embed --file sentences.txt --save vectors.npy --model minilm
   qkv embed --json < sentences.txt | jq length
 
@@ -19,7 +19,7 @@ import numpy as np
 from qkv import Client, EmbeddingResult
 from qkv._embed import PoolingName
 from qkv.cli import arrays, texts
-from qkv.cli.tables import table
+from qkv.cli.tables import counted, table
 
 NAME = "embed"
 HELP = "turn texts into vectors"
@@ -65,14 +65,16 @@ def run(client: Client, options: argparse.Namespace) -> int:
     embeddings = np.concatenate([result.embeddings for result in results])
     if options.save is not None:
         arrays.write(options.save, {"embeddings": embeddings})
-        print(f"saved {embeddings.shape[0]} vectors of {embeddings.shape[1]} numbers to {options.save}")
+        vectors, numbers = counted(len(embeddings), "vector"), counted(embeddings.shape[1], "number")
+        print(f"saved {vectors} of {numbers} to {options.save}")
     elif options.json:
         print("\n".join(json.dumps(vector) for vector in embeddings.tolist()))
     else:
         _show(given, embeddings, results[0].model)
     cut = sum(sum(result.truncated) for result in results)
     if cut:
-        print(f"qkv: {cut} of {len(given)} texts were longer than the model reads, and cut", file=sys.stderr)
+        texts_cut = f"{cut} of {counted(len(given), 'text')} {'was' if cut == 1 else 'were'}"
+        print(f"qkv: {texts_cut} longer than the model reads, and cut", file=sys.stderr)
     return 0
 
 

@@ -24,6 +24,7 @@ from qkv.cli.words import Array, embed
 
 NAME = "explain"
 HELP = "show self-attention step by step on a sentence"
+HEADS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sentence", nargs="?", default="I love bears", help="words parted by spaces, or a text (default: %(default)s)"
     )
-    parser.add_argument(
+    words = parser.add_argument_group("the walk-through")
+    words.add_argument(
         "--embeddings",
         type=Path,
         metavar="JSON",
         help='numbers for each word, {"word": [0.1, …]} (default: the classic)',
     )
-    parser.add_argument("--heads", type=int, default=2, help="heads of the multi-head call (default: %(default)s)")
+    words.add_argument("--heads", type=int, metavar="H", help=f"heads of the multi-head call (default: {HEADS})")
     of_model = parser.add_argument_group("a real model")
     of_model.add_argument(
         "--model", metavar="NAME", help="show the attention of this model of the server, instead of the walk-through"
@@ -50,12 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the walk-through, each step with the numbers that the server computed."""
     if options.model is not None:
+        if (options.embeddings, options.heads) != (None, None):
+            raise ValueError("--embeddings and --heads: are those of the walk-through, expected without --model NAME")
         return model_attention.run(client, options)
     if (options.layer, options.head) != (None, None):
         raise ValueError("--layer and --head: are those of a model, expected --model NAME, too")
     words, x, made_up = embed(options.sentence, options.embeddings)
-    if options.heads < 1 or x.shape[1] % options.heads:
-        raise ValueError(f"--heads: is {options.heads}, expected a divisor of {x.shape[1]}, the numbers of each word")
+    heads = HEADS if options.heads is None else options.heads
+    if heads < 1 or x.shape[1] % heads:
+        raise ValueError(f"--heads: is {heads}, expected a divisor of {x.shape[1]}, the numbers of each word")
     features = [f"x{position + 1}" for position in range(x.shape[1])]
     size = f"{len(words)}×{len(features)}"
 
@@ -64,7 +69,7 @@ def run(client: Client, options: argparse.Namespace) -> int:
     )
     scores, weights = _given(over_queries.scores), _given(over_queries.weights)
     over_keys, second = _timed(lambda: client.attention(x, scale=1))
-    several, third = _timed(lambda: client.multi_head_attention(x, heads=options.heads, scale=1, outputs=["weights"]))
+    several, third = _timed(lambda: client.multi_head_attention(x, heads=heads, scale=1, outputs=["weights"]))
 
     print(f'Self-attention on "{" ".join(words)}", computed by {client.target}\n')
     if made_up:
@@ -83,10 +88,8 @@ def run(client: Client, options: argparse.Namespace) -> int:
     print("\n   This is softmax(X·Xᵀ)·X, each row of weights summing to 1. The scores are symmetric, so the transposed")
     print(f"   weights of step 3 times X are the same: the two differ by {difference:.0e} at most.")
 
-    per_head = len(features) // options.heads
-    print(
-        f"\n5. The same with {options.heads} heads, each on {per_head} of the {len(features)} numbers: rows sum to 1\n"
-    )
+    per_head = len(features) // heads
+    print(f"\n5. The same with {heads} heads, each on {per_head} of the {len(features)} numbers: rows sum to 1\n")
     for head, head_weights in enumerate(_given(several.weights)):
         own = f"{features[head * per_head]} to {features[(head + 1) * per_head - 1]}"
         print(f"   Weights of head {head + 1}, on {own}\n")
@@ -98,7 +101,7 @@ def run(client: Client, options: argparse.Namespace) -> int:
     for name, seconds, result in (
         ("scores and weights over axis 0", first, over_queries),
         ("new embeddings", second, over_keys),
-        (f"{options.heads} heads", third, several),
+        (f"{heads} heads", third, several),
     ):
         print(f"  {name:<31} {seconds * 1e3:6.2f} ms, of which arithmetic {result.report.compute_seconds * 1e3:.2f} ms")
     if options.plot is not None:

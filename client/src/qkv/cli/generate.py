@@ -1,9 +1,9 @@
 """Continue a text, printed as it comes. Ctrl-C ends it.
 
 Examples:
-  qkv generate "Once upon a time" --max-tokens 50
-  qkv generate "Once upon a time" --temperature 0.8 --top-p 0.9 --seed 7
-  qkv generate --json < prompt.txt
+  qkv generate "Once upon a time" --model smollm2 --max-tokens 50
+  qkv generate "Once upon a time" --model smollm2 --temperature 0.8 --top-p 0.9 --seed 7
+  qkv generate --model smollm2 --json < prompt.txt
 
 """
 
@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the continuation as it comes."""
+    if options.top_log_probabilities is not None and not options.json:
+        raise ValueError("--top-log-probabilities: are told by --json, expected that, too")
     call = answers.options_of(options, "model", "max_tokens", "stop", "top_log_probabilities")
     answers.show(client.generate(texts.text_of(options), **call), options)
     return 0

@@ -1,4 +1,10 @@
-"""Ask whether a server takes calls. The exit status is 0 when it does, for health checks of containers."""
+"""Ask whether a server takes calls. The exit status is 0 when it does, for health checks of containers.
+
+Examples:
+  qkv health
+  qkv health qkv.v1.ModelService/minilm
+
+"""
 
 import argparse
 
@@ -18,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "service",
         nargs="?",
         default="",
-        help="one service, as qkv.v1.AttentionService, or `liveness` (default: the server as a whole)",
+        help="a service, as qkv.v1.AttentionService; a model, as qkv.v1.ModelService/minilm; or `liveness`, that the "
+        "process answers at all, also while it drains (default: the server as a whole)",
     )
 
 

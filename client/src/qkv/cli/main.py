@@ -11,6 +11,7 @@ from qkv.cli import (
     attend,
     chat,
     embed,
+    encode,
     explain,
     generate,
     health,
@@ -24,7 +25,7 @@ from qkv.cli import (
 FAILURE = 1
 INTERRUPTED = 130  # as a shell says of a command that Ctrl-C ended …
 UNREAD = 141  # … and of one that had nobody left to write to, as in `qkv models | head -1`
-SUBCOMMANDS = (attend, explain, health, vectors, models, tokens, embed, generate, chat, summarize, translate)
+SUBCOMMANDS = (attend, explain, health, vectors, models, tokens, embed, encode, generate, chat, summarize, translate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ Examples:
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -43,7 +44,7 @@ def _facts(model: Model) -> dict[str, Any]:
 
 def _table(models: list[Model]) -> str:
     if not models:
-        return "The server has no models: start it with --models FOLDER."
+        return "The server has no models. It serves those in the folder of `qkv-server serve --models FOLDER`."
     rows = [COLUMNS, *map(_row, models)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return "\n".join(
@@ -52,8 +53,7 @@ def _table(models: list[Model]) -> str:
 
 
 def _row(model: Model) -> tuple[str, ...]:
-    pairs = ", ".join(f"{source} to {target}" for source, target in model.languages)
-    can = ", ".join(model.tasks) + (f" ({pairs})" if pairs else "")
+    can = ", ".join(model.tasks) + (f" ({_pairs(model.languages)})" if model.languages else "")
     return (
         model.name,
         model.state,
@@ -61,12 +61,17 @@ def _row(model: Model) -> tuple[str, ...]:
         rounded(model.parameters, ""),
         rounded(model.weight_bytes, "B"),
         str(model.context_tokens or ""),
-        model.reason or can,
+        "; ".join(filter(None, (can, model.reason))),
     )
+
+
+def _pairs(languages: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{source} to {target}" for source, target in languages)
 
 
 def _lines(facts: dict[str, Any]) -> str:
     """A fact on each line; what is not known, or there is none of, is left out."""
     width = max(map(len, facts))
     lists = {name: ", ".join(map(str, value)) for name, value in facts.items() if isinstance(value, tuple)}
+    lists["languages"] = _pairs(facts["languages"])
     return "\n".join(f"{name:<{width}}  {value}" for name, value in (facts | lists).items() if value not in ("", None))

@@ -1,8 +1,10 @@
 """Say in short what a text says. Long texts are summarized part by part.
 
+A chat model does it where there is none that was made for it, which is then said.
+
 Examples:
-  qkv summarize < article.txt
-  qkv summarize --max-tokens 60 --model smollm2 < article.txt
+  qkv summarize --model smollm2 < article.txt
+  qkv summarize --model smollm2 --max-tokens 60 < article.txt
 
 """
 
@@ -27,5 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(client: Client, options: argparse.Namespace) -> int:
     """Print the summary as it comes."""
     call = answers.options_of(options, "model", "max_tokens")
-    answers.show(client.summarize(texts.text_of(options), **call), options)
+    result = answers.show(client.summarize(texts.text_of(options), **call), options)
+    answers.tell_of_a_chat_model(client, result, "summarize")
     return 0

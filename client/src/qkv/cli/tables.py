@@ -1,4 +1,4 @@
-"""Numbers as people read them: rounded, and matrices as labelled rows and columns."""
+"""Numbers as people read them: rounded, counted, and matrices as labelled rows and columns."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +17,11 @@ def rounded(number: float, unit: str) -> str:
     while number >= 999.5 and power < len(THOUSANDS) - 1:  # which three digits would write as 1e+03
         number, power = number / 1000, power + 1
     return f"{number:.3g} {THOUSANDS[power]}{unit}".rstrip() if number else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something, as 1 token and 2 tokens."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def table(matrix: Array, rows: Sequence[str], columns: Sequence[str], *, decimals: int = DECIMALS) -> str:

@@ -14,7 +14,9 @@ def add_text(parser: argparse.ArgumentParser, name: str) -> None:
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
     """Declare several texts."""
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="a text; without any, each line of standard input is")
+    parser.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="a text; without any, and for -, each line of standard input is one"
+    )
     parser.add_argument("--file", type=Path, metavar="FILE", help="take each line of a file as a text")
 
 
@@ -37,21 +39,28 @@ def texts_of(options: argparse.Namespace) -> list[str]:
         if options.texts:
             raise ValueError("--file: and TEXT are two sources of texts, expected one")
         return _lines(_read(options.file))
-    return list(options.texts) or _lines(_input())
+    given = options.texts or ["-"]
+    return [text for each in given for text in (_lines(_input()) if each == "-" else [each])]
 
 
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"--file: {file}: is no UTF-8 ({error})") from error
+        raise ValueError(f"--file: {file}: {_not_decoded(error)}") from error
 
 
 def _input() -> str:
     try:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
-        raise ValueError(f"standard input: is no {sys.stdin.encoding} ({error})") from error
+        raise ValueError(f"standard input: {_not_decoded(error)}") from error
+
+
+def _not_decoded(error: UnicodeDecodeError) -> str:
+    """Where bytes, which were decoded all at once, are no text."""
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return f"line {line} is no {error.encoding.upper()} ({error.reason})"
 
 
 def _lines(content: str) -> list[str]:

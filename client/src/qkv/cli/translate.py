@@ -1,4 +1,4 @@
-"""Translate a text, sentence by sentence.
+"""Translate a text, sentence by sentence, by a model that was made for it, or else by a chat model, which is then said.
 
 Examples:
   qkv translate "The cat sleeps." --from en --to pt
@@ -39,5 +39,6 @@ def run(client: Client, options: argparse.Namespace) -> int:
     """Print the translation as it comes."""
     languages = {"source": options.source_language, "target": options.target_language}
     call = answers.options_of(options, "model")
-    answers.show(client.translate(texts.text_of(options), **languages, **call), options)
+    result = answers.show(client.translate(texts.text_of(options), **languages, **call), options)
+    answers.tell_of_a_chat_model(client, result, "translate")
     return 0

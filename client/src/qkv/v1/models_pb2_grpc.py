@@ -28,8 +28,9 @@ if _version_not_supported:
 class ModelServiceStub(object):
     """ModelService serves the models of a repository. Errors of every method: INVALID_ARGUMENT with google.rpc.BadRequest,
     one violation per wrong field; NOT_FOUND for a model that is not there; FAILED_PRECONDITION for a model that is there
-    and cannot be used, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than the
-    model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload.
+    and could not be loaded, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than
+    the model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload, and while a model is being loaded,
+    as one is again that was let go to make room for others.
 
     `model` in a request may be left empty where one ready model alone has the task.
     """
@@ -90,8 +91,9 @@ class ModelServiceStub(object):
 class ModelServiceServicer(object):
     """ModelService serves the models of a repository. Errors of every method: INVALID_ARGUMENT with google.rpc.BadRequest,
     one violation per wrong field; NOT_FOUND for a model that is not there; FAILED_PRECONDITION for a model that is there
-    and cannot be used, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than the
-    model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload.
+    and could not be loaded, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than
+    the model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload, and while a model is being loaded,
+    as one is again that was let go to make room for others.
 
     `model` in a request may be left empty where one ready model alone has the task.
     """
@@ -218,8 +220,9 @@ def add_ModelServiceServicer_to_server(servicer, server):
 class ModelService(object):
     """ModelService serves the models of a repository. Errors of every method: INVALID_ARGUMENT with google.rpc.BadRequest,
     one violation per wrong field; NOT_FOUND for a model that is not there; FAILED_PRECONDITION for a model that is there
-    and cannot be used, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than the
-    model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload.
+    and could not be loaded, with the reason, and for one that has no such task; RESOURCE_EXHAUSTED for more tokens than
+    the model or the server admits; UNAVAILABLE with google.rpc.RetryInfo on overload, and while a model is being loaded,
+    as one is again that was let go to make room for others.
 
     `model` in a request may be left empty where one ready model alone has the task.
     """

@@ -41,7 +41,7 @@ from qkv_server.core.rotary_scaling import (
     LongRopeScaling,
     YarnScaling,
 )
-from qkv_server.core.threads import Cancellation, CancelledError, Spread, one_after_another, spread_over
+from qkv_server.core.threads import Cancellation, CancelledError, Later, Spread, one_after_another, spread_over
 from qkv_server.core.violations import InvalidProblemError, Violation
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "EmptyRow",
     "Gradients",
     "InvalidProblemError",
+    "Later",
     "LinearScaling",
     "Llama3Scaling",
     "LogBase",

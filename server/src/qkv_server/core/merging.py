@@ -11,9 +11,7 @@ import numpy as np
 from qkv_server.core.precision import compute_type, widened
 from qkv_server.core.problem import Array, AxisOrder, LogBase, PartialResult
 from qkv_server.core.threads import Cancellation
-from qkv_server.core.violations import Violations
-
-MOST_TOLD = 100
+from qkv_server.core.violations import MOST_TOLD, Violations
 
 
 @np.errstate(all="ignore")  # NaN and infinity are answers here, not accidents
@@ -66,7 +64,7 @@ def check_parts(parts: Sequence[PartialResult], axis_order: AxisOrder) -> None:
     found = Violations()
     found.require(len(parts) > 0, "parts", "has 0 entries, expected at least 1")
     for place, part in enumerate(parts):
-        if len(found) >= MOST_TOLD:  # there may be millions
+        if len(found) >= MOST_TOLD:
             break
         for name, array in (("output", part.output), ("log_sum_exp", part.log_sum_exp)):
             field = f"parts[{place}].{name}"

@@ -10,6 +10,7 @@ TURN_SECONDS = 0.01  # standing in line costs a few per cent of a task, waiting 
 
 Task = Callable[[], None]
 Spread = Callable[[Sequence[Task]], None]
+Later = Callable[[Task], object]  # runs a task behind those that wait for a thread already
 
 
 class CancelledError(Exception):
@@ -25,6 +26,11 @@ class Cancellation:
     def cancel(self) -> None:
         """Stop the arithmetic at its next tile."""
         self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is not wanted any more."""
+        return self._cancelled
 
     def check(self) -> None:
         """Raise CancelledError if the answer is not wanted any more."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from qkv_server.core.precision import FLOATING, DType, is_floating
 from qkv_server.core.problem import Array
 
+MOST_TOLD = 100  # wrong entries of a list, which may have millions; more than a status holds
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

@@ -7,10 +7,11 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from qkv_server.service.errors import UnknownServiceError
+from qkv_server.service.errors import StoppingError, UnknownServiceError
+from qkv_server.transport.health import OVERALL
+from qkv_server.transport.status import refuse
 
 LIVENESS = "liveness"  # SERVING as long as the process answers, also while it drains
-OVERALL = ""
 
 Context = grpc.aio.ServicerContext[HealthCheckRequest, HealthCheckResponse]
 
@@ -64,7 +65,7 @@ class Health(health_pb2_grpc.HealthServicer):
         try:
             return HealthCheckResponse(status=self.of(request.service))
         except UnknownServiceError as error:
-            return await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+            await refuse(error, context)
 
     async def Watch(  # noqa: N802 - gRPC's
         self, request: HealthCheckRequest, context: Context
@@ -78,7 +79,7 @@ class Health(health_pb2_grpc.HealthServicer):
                 yield HealthCheckResponse(status=status)
                 told = status
             if self._closed:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+                await refuse(StoppingError(), context)
             await news.wait()
 
     def _tell(self) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from qkv_server.operations.health import Health
 from qkv_server.service.limits import ModelLimits
 from qkv_server.service.models.choosing import Models
-from qkv_server.transformers.repository.repository import Repository, State
+from qkv_server.transformers.repository.entry import State
+from qkv_server.transformers.repository.repository import Repository
 from qkv_server.transport.models import SERVICE
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER_SECONDS = 1.0  # between two looks at the folder
-HEALTH_SECONDS = 0.1  # between two looks at what is ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,12 @@ class WatchedModels:
         """
         from qkv_server.service.models.served import loader  # noqa: PLC0415 - needs an extra
 
-        repository = Repository(folder, loader(limits), limits.weight_bytes)
-        return cls(Models(repository), repository, asyncio.create_task(_watch(repository, health)))
+        def tell() -> None:
+            health.parts({f"{SERVICE}/{each.name}": each.state is State.READY for each in repository.entries()})
+
+        on_change = partial(asyncio.get_running_loop().call_soon_threadsafe, tell)
+        repository = Repository(folder, loader(limits), limits.weight_bytes, on_change)
+        return cls(Models(repository), repository, asyncio.create_task(_watch(repository)))
 
     async def close(self) -> None:
         """Watch no more, and let the models go."""
@@ -47,14 +51,10 @@ class WatchedModels:
         await asyncio.to_thread(self._repository.close)
 
 
-async def _watch(repository: "Repository[ServedModel]", health: Health) -> None:
-    looked = time.monotonic()
+async def _watch(repository: "Repository[ServedModel]") -> None:
     while True:
-        health.parts({f"{SERVICE}/{each.name}": each.state is State.READY for each in repository.entries()})
-        await asyncio.sleep(HEALTH_SECONDS)
-        if time.monotonic() - looked >= FOLDER_SECONDS:
-            try:
-                await asyncio.to_thread(repository.refresh)
-            except Exception:  # a defect must not end the watching
-                log.exception("the folder of models was not looked at")
-            looked = time.monotonic()
+        await asyncio.sleep(FOLDER_SECONDS)
+        try:
+            await asyncio.to_thread(repository.refresh)
+        except Exception:  # a defect must not end the watching
+            log.exception("the folder of models was not looked at")

@@ -26,13 +26,12 @@ from qkv_server.service.models import ModelMethods, model_methods
 from qkv_server.service.models.choosing import Models
 from qkv_server.service.workers import Workers
 from qkv_server.transport import attention, models, oip
+from qkv_server.transport.health import SERVICE as HEALTH_SERVICE
 
 if TYPE_CHECKING:
     from qkv_server.operations.web import WebServer
 
 log = logging.getLogger(__name__)
-
-HEALTH_SERVICE = "grpc.health.v1.Health"
 
 
 class MissingExtraError(Exception):

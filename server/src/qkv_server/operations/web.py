@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from qkv_server.operations.addresses import listen
-from qkv_server.transport.connect import STOPPING
+from qkv_server.service.errors import STOPPING
 
 LAST_WORDS_SECONDS = 1.0  # for callers to take the answer that their calls are given up
 

@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from qkv.wire import Draft, Received
 from qkv_server.service.attend import attend
 from qkv_server.service.differentiate import differentiate
 from qkv_server.service.errors import InternalError, OutOfMemoryError, ServiceError
+from qkv_server.service.following import followed
 from qkv_server.service.limits import Limits
 from qkv_server.service.merge import merge
 from qkv_server.service.pieces import Pieces
@@ -44,6 +46,17 @@ class Method(NamedTuple):
     request: type[Message]
     response: type[Message]
     prepare: Callable[[Received[Any], Limits, float], Prepared]
+
+
+class SharedMethod(NamedTuple):
+    """A method whose calls share their work: its messages, and what begins to answer a call of it, in a worker.
+
+    `begin` raises ServiceError for a refusal, and returns what the answer will be, which a worker makes in its turn.
+    """
+
+    request: type[Message]
+    response: type[Message]
+    begin: Callable[[Received[Any], Limits, Turn], Future[Draft[Any]]]
 
 
 class StreamMethod(NamedTuple):
@@ -72,7 +85,11 @@ class Calls:
     limits: Limits
 
     async def answer(
-        self, method: Method, size: int, read: Callable[[], Received[Any]], write: Callable[[Draft[Any]], R]
+        self,
+        method: Method | SharedMethod,
+        size: int,
+        read: Callable[[], Received[Any]],
+        write: Callable[[Draft[Any]], R],
     ) -> R:
         """What is written of the answer to a request of so many bytes, when it is read.
 
@@ -80,10 +97,13 @@ class Calls:
         """
         arrived = time.monotonic()
 
-        def prepare() -> Prepared:
-            return method.prepare(read(), self.limits, arrived)
-
         with _told():
+            if isinstance(method, SharedMethod):
+                return await self.workers.run(lambda turn: followed(method.begin(read(), self.limits, turn), write))
+
+            def prepare() -> Prepared:
+                return method.prepare(read(), self.limits, arrived)
+
             if size > SMALL:
                 return await self.workers.run(lambda turn: write(prepare().answer(turn)))
             prepared = prepare()

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qkv import Violation
 
+STOPPING = "the server is stopping"  # also what a call's task is cancelled with
+TEXT_CHARACTERS = 100  # told of what the caller called something, which may be as long as a request
+
 
 class ServiceError(Exception):
     """Base of the refusals. `reason` is a constant that programs can compare, `metadata` further facts by name."""
@@ -72,13 +75,22 @@ class NoRoomError(BusyError):
         super().__init__(f"model {model!r} {why}", retry_seconds)
 
 
+class ModelLoadingError(BusyError):
+    """The model is being loaded, or, if none was named, some that may be able to do what was asked."""
+
+    reason = "MODEL_LOADING"
+
+    def __init__(self, models: Iterable[str], retry_seconds: float) -> None:
+        super().__init__(f"being loaded: {', '.join(map(repr, models))}", retry_seconds)
+
+
 class UnknownServiceError(ServiceError):
     """The server knows no health of a service of that name."""
 
     reason = "UNKNOWN_SERVICE"
 
     def __init__(self, service: str, known: Iterable[str]) -> None:
-        super().__init__(f"no service {service!r}, expected one of {', '.join(map(repr, known))}")
+        super().__init__(f"no service {_cut(service)!r}, expected one of {', '.join(map(repr, known))}")
 
 
 class UnknownModelError(ServiceError):
@@ -89,7 +101,7 @@ class UnknownModelError(ServiceError):
     def __init__(self, model: str, known: Iterable[str]) -> None:
         expected = ", ".join(map(repr, known))
         super().__init__(
-            f"no model {model!r}, " + (f"expected one of {expected}" if expected else "there is none here")
+            f"no model {_cut(model)!r}, " + (f"expected one of {expected}" if expected else "there is none here")
         )
 
 
@@ -103,7 +115,7 @@ class NoModelError(ServiceError):
 
 
 class ModelNotReadyError(ServiceError):
-    """The model is there and cannot be used: it is being loaded, or could not be."""
+    """The model is there and could not be loaded."""
 
     reason = "MODEL_NOT_READY"
 
@@ -118,7 +130,7 @@ class NoSuchTaskError(ServiceError):
 
     def __init__(self, model: str, task: str, tasks: Iterable[str]) -> None:
         can = ", ".join(tasks) or "nothing"
-        super().__init__(f"model {model!r} cannot {task}; it can {can}", {"model": model})
+        super().__init__(f"model {model!r} cannot {_cut(task)}; it can {can}", {"model": model})
 
 
 class TooManyTokensError(ServiceError):
@@ -133,7 +145,7 @@ class StoppingError(ServiceError):
     reason = "STOPPING"
 
     def __init__(self) -> None:
-        super().__init__("the server is stopping")
+        super().__init__(STOPPING)
 
 
 class InternalError(ServiceError):
@@ -143,3 +155,8 @@ class InternalError(ServiceError):
 
     def __init__(self, incident: str) -> None:
         super().__init__(f"internal error, incident {incident}", {"incident": incident})
+
+
+def _cut(text: str) -> str:
+    """A text of the caller's, or its beginning."""
+    return text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}…"

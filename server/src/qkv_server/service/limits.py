@@ -27,7 +27,8 @@ class ModelLimits:
     """What whole models may take."""
 
     weight_bytes: int = 8 * 2**30  # of all models that are in memory together
-    streams: int = 32  # answers that a model works on at once
+    streams: int = 64  # answers that a model works on at once
+    stream_bytes: int = 4 * 2**30  # that these may take, each at its longest
     stream_queue: int = 256  # answers that may wait for that, for each model
     answer_tokens: int = 4096  # the most tokens of an answer
     cache_bytes: int = 2**30  # keys and values that a model keeps of earlier prompts

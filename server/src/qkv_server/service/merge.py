@@ -7,13 +7,12 @@ from qkv.v1.attention_pb2 import MergeRequest, MergeResponse
 from qkv.wire import Draft, Received
 from qkv_server import core
 from qkv_server.core.problem import Array
+from qkv_server.core.violations import MOST_TOLD
 from qkv_server.service.errors import InvalidRequestError
 from qkv_server.service.limits import Limits
 from qkv_server.service.reader import SEMANTICS_VERSION, Reader
 from qkv_server.service.response import fill
 from qkv_server.service.workers import Prepared, Turn
-
-MOST_TOLD = 100
 
 
 def merge(received: Received[MergeRequest], limits: Limits, _arrived: float) -> Prepared:

@@ -4,13 +4,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from qkv.wire import Draft
-from qkv_server.core import Cancellation, Spread, one_after_another, spread_over
+from qkv_server.core import Cancellation, Later, Spread, one_after_another, spread_over
 from qkv_server.service.errors import OverloadedError
 
 R = TypeVar("R")
@@ -25,6 +26,7 @@ class Turn:
     spread: Spread = one_after_another
     threads: int = 1
     cancellation: Cancellation = field(default_factory=Cancellation)
+    later: Later = lambda task: task()  # for what the call leaves to others when its turn is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +51,21 @@ class Workers:
         self._spread = spread_over(self._executor, threads - 1)
         self._admitted: set[Future[Any]] = set()
 
-    async def run(self, work: Callable[[Turn], R]) -> R:
+    async def run(self, work: Callable[[Turn], R | Future[R]]) -> R:
         """The result of the work; raises OverloadedError when the queue is full.
 
         Cancelled while it waits, it never runs; cancelled while it runs, its turn says so, and it keeps its place until
-        its thread is free.
+        its thread is free. Work that others finish answers with a future: its thread is free then, and its place when
+        the future is done or cancelled.
         """
         if not self._places.acquire(blocking=False):
             raise OverloadedError(self._queue, RETRY_SECONDS)
-        turn = Turn(self._spread, self._threads, Cancellation())
+        turn = Turn(self._spread, self._threads, Cancellation(), self._later)
         future = self._executor.submit(work, turn)
-        self._admitted.add(future)
-        future.add_done_callback(self._leave)
+        self._hold(future)
         try:
-            return await asyncio.wrap_future(future)
+            result = await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(result) if isinstance(result, Future) else result
         except asyncio.CancelledError:
             turn.cancellation.cancel()
             raise
@@ -77,6 +80,19 @@ class Workers:
         self._executor.shutdown(wait=idle)
         return idle
 
+    def _later(self, task: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # closed: what waits is dropped
+            self._executor.submit(task)
+
+    def _hold(self, future: Future[Any]) -> None:
+        self._admitted.add(future)
+        future.add_done_callback(self._leave)
+
     def _leave(self, future: Future[Any]) -> None:
+        """Give back the place of a call, unless others finish it."""
+        others = None if future.cancelled() or future.exception() else future.result()
+        if isinstance(others, Future):
+            self._hold(others)
+        else:
+            self._places.release()
         self._admitted.discard(future)
-        self._places.release()

@@ -7,7 +7,8 @@ class ModelFileError(Exception):
     """A file of a model is missing, broken, or says something that is not known here; the message names it."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path.name}: {problem}")
+        # Names of files are bytes; what of them is no UTF-8 no answer could tell.
+        super().__init__(f"{path.name}: {problem}".encode(errors="backslashreplace").decode())
         self.path = path
         self.problem = problem
 

@@ -3,6 +3,7 @@
 Parts are called PREFIX-00001-of-00003.gguf and so on (`llama_split_path` in llama.h); the first has all metadata.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ _PART = re.compile(r"(.+)-(\d{5})-of-((?!00000)\d{5})\.gguf")
 
 def named(path: Path) -> Path | None:
     """The path under which a file ends in .gguf: this one, or one that it is a link to; None if there is none."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path's own raises where a link leads to what may not be looked at
         return None
     while path.suffix != _SUFFIX and path.is_symlink():
         path = path.parent / path.readlink()

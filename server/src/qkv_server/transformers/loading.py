@@ -5,12 +5,14 @@ from typing import Any
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import annalog, bart, bert, gpt2, llama, marian, t5
+from qkv_server.transformers.families.constraints import check_constraints
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.stacks.decoder import DecoderModel
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.stacks.encoder_model import EncoderModel
 
-Model = EncoderModel | DecoderModel | EncoderDecoderModel[Any]
+Writer = DecoderModel | EncoderDecoderModel[Any]
+Model = EncoderModel | Writer
 
 FAMILIES: Mapping[str, Callable[[ModelFiles], Model]] = {
     "annalog": annalog.build,
@@ -37,9 +39,12 @@ def load(files: ModelFiles) -> Model:
         has = f"model_type {kind!r}" if "model_type" in files.config else "no model_type"
         raise ModelFileError(files.path, f"config has {has}, expected one of {', '.join(FAMILIES)}")
     model = build(files)
+    if not isinstance(model, EncoderModel):
+        check_constraints(files, encoder_decoder=isinstance(model, EncoderDecoderModel))
     known = model.description.vocabulary_size
     if files.tokenizer.highest_id >= known:  # it would be read from beyond the embedding
         raise ModelFileError(
             files.path, f"its tokenizer has tokens up to {files.tokenizer.highest_id}, and its embedding {known} rows"
         )
+    files.weights.let_pages_go()  # most tensors were copied into layouts that are fast
     return model

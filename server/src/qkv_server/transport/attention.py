@@ -10,7 +10,7 @@ from functools import partial
 import grpc
 
 from qkv.v1 import attention_pb2
-from qkv_server.service.calls import METHODS, Calls, Method
+from qkv_server.service.calls import METHODS, Calls, Method, SharedMethod
 from qkv_server.service.errors import ServiceError
 from qkv_server.transport.forms import BINARY
 from qkv_server.transport.status import refuse
@@ -28,7 +28,7 @@ def attention_handler(calls: Calls) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
 
-def served(method: Method, calls: Calls) -> Callable[[bytes, Context], Awaitable[bytes]]:
+def served(method: Method | SharedMethod, calls: Calls) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """What gRPC calls for a method with one answer."""
 
     async def serve(payload: bytes, context: Context) -> bytes:

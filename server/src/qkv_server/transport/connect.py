@@ -6,7 +6,7 @@ on the event loop, where a large message keeps every other call waiting. Answers
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,12 +29,16 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from qkv.wire import Received
-from qkv_server.service.errors import ServiceError, TooLargeError
+from qkv_server.service.errors import STOPPING, ServiceError, StoppingError, TooLargeError
 from qkv_server.transport.forms import BINARY, JSON, Form, refusal
+from qkv_server.transport.lines import answer_in_lines
 from qkv_server.transport.status import status_of
 
-STOPPING = "the server is stopping"  # a call whose task is cancelled with these words is answered UNAVAILABLE
 MOST_INFLATED = 1032  # bytes that one byte of deflate can stand for
+ONE_JSON = "application/json"  # a message; the answer in pieces is lines of them
+GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
+OF_UNARY = (ONE_JSON, "application/proto", *GRPC_WEB)  # content types of requests
+OF_STREAMS = (ONE_JSON, "application/connect+json", "application/connect+proto", *GRPC_WEB)
 ASKS_FOR_COMPRESSION = {b"accept-encoding", b"connect-accept-encoding", b"grpc-accept-encoding"}
 
 
@@ -76,6 +80,12 @@ class ConnectApplication(ConnectASGIApplication[Services]):
     path = ""
 
     def __init__(self, services: Services, message_bytes: int) -> None:
+        self._message_bytes = message_bytes
+        self._content_types = {
+            f"/{service}/{name}": OF_STREAMS if isinstance(answer, Stream) else OF_UNARY
+            for service, methods in services.items()
+            for name, answer in methods.items()
+        }
         super().__init__(
             service=services,
             endpoints=_endpoints,
@@ -89,16 +99,28 @@ class ConnectApplication(ConnectASGIApplication[Services]):
         headers = [
             (name, value) for name, value in scope["headers"] if value.isascii() and name not in ASKS_FOR_COMPRESSION
         ]
-        content_type = dict(headers).get(b"content-type", b"").partition(b"+")[0]
-        if content_type == b"application/grpc":  # needs the trailers of HTTP/2
-            elsewhere = PlainTextResponse("gRPC itself is served on another port\n", status_code=415)
-            await elsewhere(scope, receive, send)
-            return
+        scope = {**scope, "headers": headers}
+        content_type = dict(headers).get(b"content-type", b"").partition(b";")[0].strip().lower().decode()
+        taken = self._content_types.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await super().__call__({**scope, "headers": headers}, receive, send)
+            if content_type.partition("+")[0] == "application/grpc":  # needs the trailers of HTTP/2
+                await _unsupported("gRPC itself is served on another port", taken)(scope, receive, send)
+            elif taken is not None and content_type not in taken:
+                sentence = f"content-type is {content_type!r}, expected one of {', '.join(taken)}"
+                await _unsupported(sentence, taken)(scope, receive, send)
+            elif taken is OF_STREAMS and content_type == ONE_JSON:
+                await answer_in_lines(super().__call__, self._message_bytes, scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
         except asyncio.CancelledError as error:
             if error.args != (STOPPING,):
                 raise
+
+
+def _unsupported(sentence: str, taken: Sequence[str] | None) -> PlainTextResponse:
+    """The answer to a request of another content type, with those that the method takes if there is one."""
+    headers = {"accept-post": ", ".join(taken)} if taken is not None else None
+    return PlainTextResponse(f"{sentence}\n", status_code=415, headers=headers)
 
 
 class _Gzip(Compression):
@@ -194,12 +216,16 @@ def _told() -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        code, status = status_of(error)
-        raise ConnectError(Code[code.name], status.message, map(_detail, status.details)) from None
+        raise _refused(error) from None
     except asyncio.CancelledError as error:
         if error.args != (STOPPING,):
             raise
-        raise ConnectError(Code.UNAVAILABLE, STOPPING) from None
+        raise _refused(StoppingError()) from None
+
+
+def _refused(error: ServiceError) -> ConnectError:
+    code, status = status_of(error)
+    return ConnectError(Code[code.name], status.message, map(_detail, status.details))
 
 
 def _detail(packed: Any) -> ErrorDetail:

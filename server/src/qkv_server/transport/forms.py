@@ -1,19 +1,18 @@
 """The forms in which messages travel: the binary encoding of protobuf, and its JSON."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from qkv import Violation
+from qkv.integers import RANGES, beyond
 from qkv.wire import Draft, Received, receive
 from qkv_server.service.errors import InvalidRequestError
-
-MOST_VIOLATIONS = 100  # of unknown fields, more than a status holds
+from qkv_server.service.violations import Violations
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ def _read_json(payload: bytes, kind: type[Message]) -> Received[Message]:
         raise refusal(f"these {len(payload)} bytes are no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise refusal(f"is no JSON object, expected the fields of a {kind.DESCRIPTOR.full_name}")
-    violations = list(islice(_unknown(fields, kind.DESCRIPTOR, ""), MOST_VIOLATIONS))
-    if violations:
-        raise InvalidRequestError(violations)
+    violations = Violations()
+    _check(fields, kind.DESCRIPTOR, "", violations)
+    violations.refuse()
     message = kind()
     try:
         json_format.ParseDict(fields, message)
@@ -71,19 +70,42 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _unknown(fields: dict[str, Any], message: Any, path: str) -> Iterator[Violation]:
-    """A violation for each key, at any depth, that is no field of its message; json_format would name only one."""
+def _check(fields: dict[str, Any], message: Any, path: str, violations: Violations) -> None:
+    """Note, at any depth, what json_format would tell of one field alone, or in words of its own.
+
+    That is keys that are no field of their message, second fields of a oneof, and integers beyond their type.
+    """
     known = {name: field for field in message.fields for name in (field.json_name, field.name)}
+    chosen: dict[str, str] = {}  # the field of each oneof
     for key, value in fields.items():
         field = known.get(key)
         if field is None:
             expected = ", ".join(field.json_name for field in message.fields)
-            yield Violation(f"{path}{key}", f"is no field of {message.full_name}, expected one of {expected}")
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            violations.note(f"{path}{key}", f"is no field of {message.full_name}, expected one of {expected}")
+            continue
+        if field.containing_oneof is not None and value is not None:
+            first = chosen.setdefault(field.containing_oneof.name, field.name)
+            if first != field.name:
+                violations.note(f"{path}{field.name}", f"excluded by {path}{first}, expected one of the two")
+        if field.message_type is not None or field.cpp_type in RANGES:  # others may be long lists of numbers
             for position, inner in enumerate(value if isinstance(value, list) else [value]):
-                if isinstance(inner, dict):
-                    index = f"[{position}]" if field.is_repeated else ""
-                    yield from _unknown(inner, field.message_type, f"{path}{field.name}{index}.")
+                index = f"[{position}]" if field.is_repeated else ""
+                _check_element(inner, field, f"{path}{field.name}{index}", violations)
+
+
+def _check_element(value: Any, field: Any, path: str, violations: Violations) -> None:
+    if isinstance(value, dict) and field.message_type and not field.message_type.GetOptions().map_entry:
+        _check(value, field.message_type, f"{path}.", violations)
+    elif wrong := beyond(field, _integer(value)):
+        violations.note(path, wrong)
+
+
+def _integer(value: object) -> object:
+    """A string that is an integer, as 64-bit ones are in JSON, as that; anything else as it is."""
+    try:
+        return int(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def refusal(description: str) -> InvalidRequestError:

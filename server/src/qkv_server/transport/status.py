@@ -1,7 +1,7 @@
 """From a refusal of the service to a gRPC status with its details (AIP-193: one ErrorInfo, one of each other)."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any
@@ -15,6 +15,7 @@ from qkv_server.service.errors import (
     BusyError,
     InternalError,
     InvalidRequestError,
+    ModelLoadingError,
     ModelNotReadyError,
     NoModelError,
     NoRoomError,
@@ -31,8 +32,12 @@ from qkv_server.service.errors import (
 
 DOMAIN = "qkv.v1"
 
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
 # gRPC lets trailers be 8 KiB; the message is sent twice (percent-encoded, and in the status), the details in base64.
 MESSAGE_CHARACTERS = 600
+FIELD_CHARACTERS = 200
 DESCRIPTION_CHARACTERS = 400
 VIOLATIONS_BYTES = 3000
 
@@ -42,6 +47,7 @@ CODES: dict[type[ServiceError], grpc.StatusCode] = {
     OutOfMemoryError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     OverloadedError: grpc.StatusCode.UNAVAILABLE,
     NoRoomError: grpc.StatusCode.UNAVAILABLE,
+    ModelLoadingError: grpc.StatusCode.UNAVAILABLE,
     UnknownServiceError: grpc.StatusCode.NOT_FOUND,
     UnknownModelError: grpc.StatusCode.NOT_FOUND,
     NoModelError: grpc.StatusCode.NOT_FOUND,
@@ -51,6 +57,10 @@ CODES: dict[type[ServiceError], grpc.StatusCode] = {
     StoppingError: grpc.StatusCode.UNAVAILABLE,
     InternalError: grpc.StatusCode.INTERNAL,
 }
+
+# Clients that retry wait for these as long as they are told (gRPC's proposal A6): their own waits end sooner than it
+# takes to load a model. From a server that is overloaded they are left to their own, which spread them.
+AWAITED = (ModelLoadingError, NoRoomError)
 
 
 def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
@@ -68,10 +78,13 @@ def status_of(error: ServiceError) -> tuple[grpc.StatusCode, Status]:
     return code, Status(code=number, message=message, details=map(_packed, details))
 
 
-async def refuse(error: ServiceError, context: grpc.aio.ServicerContext[bytes, bytes]) -> NoReturn:
+async def refuse(error: ServiceError, context: grpc.aio.ServicerContext[Question, Answer]) -> NoReturn:
     """End a call over gRPC with the status of a refusal."""
     code, status = status_of(error)
-    await context.abort(code, status.message, (("grpc-status-details-bin", status.SerializeToString()),))
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if isinstance(error, AWAITED):
+        trailers.append(("grpc-retry-pushback-ms", str(int(error.retry_seconds * 1000))))
+    await context.abort(code, status.message, tuple(trailers))
 
 
 def _bad_request(violations: Sequence[Violation]) -> BadRequest:
@@ -82,8 +95,9 @@ def _bad_request(violations: Sequence[Violation]) -> BadRequest:
             rest = len(violations) - position
             told.field_violations.add(field="request", description=f"{rest} more fields are wrong")
             break
+        field = _shortened(violation.field, FIELD_CHARACTERS)
         description = _shortened(violation.description, DESCRIPTION_CHARACTERS)
-        told.field_violations.add(field=violation.field, description=description)
+        told.field_violations.add(field=field, description=description)
     return told
 
 

@@ -5,7 +5,6 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from grpc_health.v1.health_pb2 import DESCRIPTOR as HEALTH
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -15,14 +14,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from qkv.wire import Draft
-from qkv_server.service.calls import METHODS, Calls, Method, StreamMethod
+from qkv_server.service.calls import METHODS, Calls, Method, SharedMethod, StreamMethod
 from qkv_server.service.errors import TooLargeError
 from qkv_server.service.models import ModelMethods
 from qkv_server.transport import attention, models
 from qkv_server.transport.connect import ConnectApplication, Payload, Services, Stream
+from qkv_server.transport.health import OVERALL
+from qkv_server.transport.health import SERVICE as HEALTH_SERVICE
 
-HEALTH_SERVICE = HEALTH.services_by_name["Health"].full_name
-OVERALL = ""  # the name of the whole server among the services that health knows
 HEALTH_BYTES = 2**17  # that a question for health may have, names of services being short
 PREFLIGHT_SECONDS = 7200  # how long a browser may remember what it was allowed, the most that Chromium does
 POLICY = {
@@ -61,7 +60,7 @@ def web_application(calls: Calls, of_models: ModelMethods, health: Health, cors_
     return Starlette(routes=routes, middleware=[cors] if cors_origins else [])
 
 
-async def _answer(calls: Calls, method: Method, payload: Payload) -> bytes:
+async def _answer(calls: Calls, method: Method | SharedMethod, payload: Payload) -> bytes:
     return await calls.answer(method, payload.size, partial(payload.read, method.request), payload.form.write)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from qkv_server.transformers.repository.repository import Repository
 
-from .text_models import Loading, Model, Opening
+from .text_models import Loading, Model, Opening, settle
 
 
 @pytest.fixture
@@ -25,8 +25,9 @@ def opened(tmp_path: Path, load: Loading) -> Iterator[Opening]:
             repository = Repository(tmp_path, load, budget)
             stack.callback(repository.close)
             if waiting:
-                assert repository.wait(30)
+                settle(repository)
             return repository
 
         yield opening
         load.gate.set()
+        load.slow.set()

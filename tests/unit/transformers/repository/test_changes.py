@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-from qkv_server.transformers.repository.repository import Repository, State
+import pytest
 
-from .text_models import Loading, Model, Opening, put, refreshed, states
+from qkv_server.transformers.repository.entry import Admit, Entry, State
+from qkv_server.transformers.repository.repository import Repository
+
+from .text_models import Loading, Model, Opening, put, refreshed, settle, states
 
 
 def test_a_model_appears_when_its_files_rest(tmp_path: Path, load: Loading, opened: Opening) -> None:
@@ -34,7 +37,7 @@ def test_a_model_reloads_while_the_old_one_serves(tmp_path: Path, load: Loading,
         with repository.lease("a") as meanwhile:
             assert meanwhile is under_way
         load.gate.set()
-        assert repository.wait(30)
+        settle(repository)
         with repository.lease("a") as later:
             assert later.content == "1:new"
         assert under_way.closed == 0
@@ -42,12 +45,32 @@ def test_a_model_reloads_while_the_old_one_serves(tmp_path: Path, load: Loading,
     assert later.closed == 0
 
 
-def test_a_model_that_changed_for_the_worse_fails_and_can_be_mended(tmp_path: Path, opened: Opening) -> None:
-    """Files that cannot be read any more are told, and the next good ones loaded."""
+def test_files_that_cannot_be_loaded_leave_the_model_before(
+    tmp_path: Path, load: Loading, opened: Opening, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model that is in memory answers on, which is told and logged with what is wrong, until good files come."""
     put(tmp_path, "a", "1:good")
     repository = opened()
     put(tmp_path, "a", "broken")
     refreshed(repository)
+    said = "the files changed and cannot be loaded: config.json: broken; the model before answers"
+    assert repository.entry("a") == Entry("a", State.READY, said, "1:good")
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == [
+        f"model a is not loaded: {said}"
+    ]
+    with repository.lease("a") as model:
+        assert (model.content, model.closed) == ("1:good", 0)
+    put(tmp_path, "a", "1:mended")
+    refreshed(repository)
+    assert repository.entry("a") == Entry("a", State.READY, "", "1:mended")
+    assert load.in_memory == {"a"}
+    assert model.closed == 1
+
+
+def test_a_model_that_failed_can_be_mended(tmp_path: Path, opened: Opening) -> None:
+    """It is LOADING again, and ready when its next files are good."""
+    put(tmp_path, "a", "broken")
+    repository = opened()
     assert states(repository) == {"a": State.FAILED}
     put(tmp_path, "a", "1:mended")
     refreshed(repository)
@@ -98,7 +121,7 @@ def test_a_model_that_leaves_while_it_loads_is_closed(tmp_path: Path, load: Load
     repository.refresh()
     (tmp_path / ".a").rename(tmp_path / "a")
     load.gate.set()
-    assert repository.wait(30)
+    settle(repository)
     assert states(repository) == {}
     assert [model.closed for _, model in load.made] == [1]
 
@@ -120,6 +143,39 @@ def test_links_are_followed(tmp_path: Path, load: Loading, opened: Opening) -> N
     assert load.names == ["a", "a"]
 
 
+def test_a_link_in_a_circle_is_a_model_that_fails(tmp_path: Path, opened: Opening) -> None:
+    """It does not keep the others from being watched, nor does one within the folder of a model."""
+    put(tmp_path, "a", "1:a")
+    (tmp_path / "a" / "loop").symlink_to("loop")
+    (tmp_path / "loop").symlink_to("loop")
+    repository = opened()
+    assert states(repository) == {"a": State.READY, "loop": State.FAILED}
+    put(tmp_path, "a", "1:changed")
+    refreshed(repository)
+    assert repository.entry("a").description == "1:changed"
+
+
+def test_what_has_no_name_is_left_out_and_told_once(
+    tmp_path: Path, opened: Opening, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder whose name is not in UTF-8, or has a space, is no model; one warning says so each time it comes."""
+    for name in ("a", "caf\udce9", "b c"):
+        put(tmp_path, name, "1:content")
+    repository = opened()
+    refreshed(repository, 3)
+    assert states(repository) == {"a": State.READY}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"{name} in the folder of models is left out: names are of letters, digits, '.', '_' and '-', the first no '.'"
+        for name in ("'b c'", r"'caf\udce9'")
+    ]
+    caplog.clear()
+    (tmp_path / "b c").rename(tmp_path / ".away")
+    refreshed(repository)
+    (tmp_path / ".away").rename(tmp_path / "b c")
+    refreshed(repository)
+    assert [record.getMessage()[:5] for record in caplog.records] == ["'b c'"]
+
+
 def test_gguf_files_are_named_without_their_ending(tmp_path: Path) -> None:
     """A file's name is what is before .gguf, unless a folder has that name."""
     (tmp_path / "small.gguf").write_bytes(b"")
@@ -128,12 +184,12 @@ def test_gguf_files_are_named_without_their_ending(tmp_path: Path) -> None:
     put(tmp_path, "small", "1:small")
     loaded: list[str] = []
 
-    def load(name: str, path: Path) -> Model:
+    def load(name: str, path: Path, _: Admit) -> Model:
         loaded.append(f"{name} {path.name}")
         return Model("1:x")
 
     repository = Repository(tmp_path, load)
-    assert repository.wait(30)
+    settle(repository)
     repository.close()
     assert sorted(loaded) == ["link link", "other other.gguf", "small small", "small.gguf small.gguf"]
 

@@ -1,12 +1,15 @@
 """What a repository says of its models: loading, ready, failed; and how they are lent and closed."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qkv_server.transformers.repository.repository import Entry, Repository, State, UnknownNameError, UnusableError
+from qkv_server.transformers.repository.entry import Entry, LoadingError, State, UnknownNameError, UnusableError
+from qkv_server.transformers.repository.repository import Repository
 
-from .text_models import Loading, Opening, put, states
+from .text_models import Loading, Model, Opening, put, refreshed, settle, states
 
 
 def test_models_of_the_folder_are_loaded_at_the_start(tmp_path: Path, opened: Opening) -> None:
@@ -16,8 +19,8 @@ def test_models_of_the_folder_are_loaded_at_the_start(tmp_path: Path, opened: Op
     put(tmp_path, ".hidden", "3:c")
     (tmp_path / "README").write_text("no model")
     assert opened().entries() == [
-        Entry("a", tmp_path / "a", State.READY, "", "1:a", 1, in_memory=True),
-        Entry("b", tmp_path / "b", State.READY, "", "2:b", 2, in_memory=True),
+        Entry("a", State.READY, "", "1:a"),
+        Entry("b", State.READY, "", "2:b"),
     ]
 
 
@@ -34,17 +37,16 @@ def test_a_model_is_leased(tmp_path: Path, opened: Opening) -> None:
 
 
 def test_a_model_is_loading_until_it_is_loaded(tmp_path: Path, load: Loading, opened: Opening) -> None:
-    """Before its files are read a model is LOADING, and a lease is refused with that state."""
+    """Before its files are read a model is LOADING, and a lease is refused as what will be possible."""
     load.gate.clear()
     put(tmp_path, "a", "1:a")
     repository = opened(waiting=False)
     assert states(repository) == {"a": State.LOADING}
-    with pytest.raises(UnusableError, match="is being loaded") as caught, repository.lease("a"):
+    assert repository.entry("a") == Entry("a", State.LOADING, "is being loaded", None)
+    with pytest.raises(LoadingError), repository.lease("a"):
         pass
-    assert caught.value.state is State.LOADING
-    assert not repository.wait(0.01)
     load.gate.set()
-    assert repository.wait(30)
+    settle(repository)
     assert states(repository) == {"a": State.READY}
 
 
@@ -58,9 +60,29 @@ def test_a_model_that_fails_says_why_and_leaves_the_others_alone(tmp_path: Path,
     assert repository.entry("a").reason == "config.json: broken: has no hidden_size"
     assert "internal error" in repository.entry("b").reason
     assert "ZeroDivisionError" not in repository.entry("b").reason
-    with pytest.raises(UnusableError, match="has no hidden_size") as caught, repository.lease("a"):
+    with pytest.raises(UnusableError, match="has no hidden_size"), repository.lease("a"):
         pass
-    assert caught.value.state is State.FAILED
+
+
+def test_changes_are_told_when_they_can_be_seen(tmp_path: Path, load: Loading) -> None:
+    """Whoever is told of a change sees it: a model that appears, is ready, has failed, or has left."""
+    told: list[dict[str, State]] = []
+    watched: list[Repository[Model]] = []
+    repository = Repository(tmp_path, load, on_change=lambda: told.extend(map(states, watched)))
+    watched.append(repository)
+
+    def seen_after(change: Callable[[], object]) -> list[dict[str, State]]:
+        told.clear()
+        change()
+        refreshed(repository)
+        return told
+
+    appeared = seen_after(lambda: put(tmp_path, "a", "1:a"))
+    assert {"a": State.LOADING} in appeared
+    assert appeared[-1] == {"a": State.READY}
+    assert seen_after(lambda: put(tmp_path, "b", "broken"))[-1] == {"a": State.READY, "b": State.FAILED}
+    assert seen_after(lambda: shutil.rmtree(tmp_path / "a"))[-1] == {"b": State.FAILED}
+    repository.close()
 
 
 def test_closing_lets_every_model_go(tmp_path: Path, load: Loading) -> None:
@@ -68,7 +90,7 @@ def test_closing_lets_every_model_go(tmp_path: Path, load: Loading) -> None:
     put(tmp_path, "a", "1:a")
     put(tmp_path, "b", "1:b")
     repository = Repository(tmp_path, load)
-    assert repository.wait(30)
+    settle(repository)
     with repository.lease("a") as model:
         repository.close()
         assert model.closed == 0

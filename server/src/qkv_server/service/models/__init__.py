@@ -4,6 +4,7 @@ Nothing here but `served` needs the packages that models need: without them a se
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from google.protobuf.message import Message
 
 from qkv.v1 import models_pb2
 from qkv.wire import Draft, Received
-from qkv_server.service.calls import Method, StreamMethod
+from qkv_server.service.calls import Method, SharedMethod, StreamMethod
 from qkv_server.service.limits import Limits
 from qkv_server.service.models.choosing import Models
 from qkv_server.service.models.describe import get_model, list_models
@@ -25,10 +26,12 @@ from qkv_server.service.pieces import Pieces
 from qkv_server.service.workers import Prepared, Turn
 
 Answer = Callable[[Models, Limits, Any, Turn], Draft[Any]]
+Share = Callable[[Models, Limits, Any, Turn], Future[Draft[Any]]]
 Begin = Callable[[Models, Limits, Any, float, Pieces], None]
 
 TINY: dict[str, Answer] = {"ListModels": list_models, "GetModel": get_model}
-UNARY: dict[str, Answer] = {"Tokenize": tokenize, "Detokenize": detokenize, "Embed": embed, "Encode": encode}
+UNARY: dict[str, Answer] = {"Tokenize": tokenize, "Detokenize": detokenize, "Encode": encode}
+SHARED: dict[str, Share] = {"Embed": embed}
 STREAMS: dict[str, Begin] = {"Generate": generate, "Summarize": summarize, "Translate": translate}
 
 
@@ -36,7 +39,7 @@ STREAMS: dict[str, Begin] = {"Generate": generate, "Summarize": summarize, "Tran
 class ModelMethods:
     """The methods of ModelService by name: those with one answer, and those that are answered in pieces."""
 
-    unary: Mapping[str, Method]
+    unary: Mapping[str, Method | SharedMethod]
     streams: Mapping[str, StreamMethod]
 
 
@@ -44,7 +47,9 @@ def model_methods(models: Models) -> ModelMethods:
     """The methods of the service over some models."""
     tiny = {name: _unary(name, answer, models, tiny=True) for name, answer in TINY.items()}
     unary = {name: _unary(name, answer, models, tiny=False) for name, answer in UNARY.items()}
-    return ModelMethods(tiny | unary, {name: _stream(name, begin, models) for name, begin in STREAMS.items()})
+    shared = {name: _shared(name, share, models) for name, share in SHARED.items()}
+    streams = {name: _stream(name, begin, models) for name, begin in STREAMS.items()}
+    return ModelMethods({**tiny, **unary, **shared}, streams)
 
 
 def _unary(name: str, answer: Answer, models: Models, *, tiny: bool) -> Method:
@@ -52,6 +57,13 @@ def _unary(name: str, answer: Answer, models: Models, *, tiny: bool) -> Method:
         return Prepared(partial(answer, models, limits, received.message), tiny)
 
     return Method(*_messages(name), prepare)
+
+
+def _shared(name: str, share: Share, models: Models) -> SharedMethod:
+    def begin(received: Received[Any], limits: Limits, turn: Turn) -> Future[Draft[Any]]:
+        return share(models, limits, received.message, turn)
+
+    return SharedMethod(*_messages(name), begin)
 
 
 def _stream(name: str, begin: Begin, models: Models) -> StreamMethod:

@@ -12,11 +12,11 @@ from qkv import Violation
 from qkv.v1 import models_pb2
 from qkv.v1.models_pb2 import FinishReason, GenerateResponse
 from qkv.wire import Draft
-from qkv_server.service.errors import InvalidRequestError, OverloadedError, StoppingError, TooManyTokensError
+from qkv_server.service.errors import InvalidRequestError, OverloadedError, TooManyTokensError
 from qkv_server.service.pieces import Pieces
+from qkv_server.service.violations import NO_TOKENS
 from qkv_server.transformers.errors import TemplateError
 from qkv_server.transformers.generation.request import (
-    ClosedError,
     ContextOverflowError,
     EmptyPromptError,
     Event,
@@ -43,7 +43,7 @@ class Handle(Protocol):
         """Ends it."""
 
 
-Submit = Callable[[OnEvent], Handle]  # raises RefusedError and ClosedError
+Submit = Callable[[OnEvent], Handle]  # raises RefusedError
 
 
 class Rewrite(Protocol):
@@ -52,7 +52,7 @@ class Rewrite(Protocol):
     def __call__(
         self, text: str, on_event: OnEvent, *, max_tokens: int = 0, sampling: Sampling, seed: int | None
     ) -> Handle:
-        """Begin; raises RefusedError, ClosedError, TextError and TemplateError."""
+        """Begin; raises RefusedError, TextError and TemplateError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,13 @@ class Answering:
 
         def tell(event: Event) -> None:
             if isinstance(event, Failed):
-                self.pieces.fail(StoppingError() if isinstance(event.error, ClosedError) else event.error)
+                self.pieces.fail(event.error)
                 return
-            self.pieces.put(Draft(_message(self.kind, event, self.model, waited)))
+            try:
+                self.pieces.put(Draft(_message(self.kind, event, self.model, waited)))
+            except Exception as error:
+                self.pieces.fail(error)  # nobody else would: the engine only ends the generation
+                raise
             if isinstance(event, Finished):
                 self.pieces.end()
 
@@ -89,30 +93,30 @@ def refusals(field: str) -> Iterator[None]:
     """Within it, what a model refuses is refused by the service; the text that it reads stands in a field."""
     try:
         yield
-    except (EmptyPromptError, TemplateError) as error:
+    except EmptyPromptError:
+        raise InvalidRequestError([Violation(field, NO_TOKENS)]) from None
+    except TemplateError as error:
         raise InvalidRequestError([Violation(field, str(error))]) from None
     except ContextOverflowError as error:
         raise TooManyTokensError(str(error)) from None
     except QueueFullError as error:
         raise OverloadedError(error.queue, RETRY_SECONDS) from None
-    except ClosedError:
-        raise StoppingError from None
 
 
 def _message(kind: type[Message], event: Piece | Finished, model: "ServedModel", waited: float) -> Any:
     """An event as a message of an answer; only GenerateResponse has tokens and a seed."""
     message: Any = kind()
+    piece = event.rest if isinstance(event, Finished) else event
+    message.text = piece.text
+    for each in piece.tokens if kind is GenerateResponse else ():
+        likeliest = [_probability(one, model) for one in each.likeliest]
+        message.tokens.add(token=_probability(each.token, model), likeliest=likeliest)
     if isinstance(event, Finished):
         message.finish_reason = FinishReason.Value(f"FINISH_REASON_{event.reason.name}")
         message.usage.CopyFrom(_usage(event.usage, waited))
         message.model = model.name
         if kind is GenerateResponse and event.seed is not None:
             message.seed = event.seed
-        return message
-    message.text = event.text
-    for each in event.tokens if kind is GenerateResponse else ():
-        likeliest = [_probability(one, model) for one in each.likeliest]
-        message.tokens.add(token=_probability(each.token, model), likeliest=likeliest)
     return message
 
 

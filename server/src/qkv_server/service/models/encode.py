@@ -13,10 +13,10 @@ from qkv.wire import Draft
 from qkv_server.service.errors import InvalidRequestError, NoSuchTaskError
 from qkv_server.service.limits import Limits
 from qkv_server.service.models.choosing import Models
-from qkv_server.service.models.described import Description, Task, words
+from qkv_server.service.models.description import Description, Task, words
 from qkv_server.service.models.embed import NUMBER_BYTES, too_long
 from qkv_server.service.models.tokens import admit_texts, written
-from qkv_server.service.models.violations import Violations
+from qkv_server.service.violations import NO_TOKENS, Violations
 from qkv_server.service.workers import Turn
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def encode(models: Models, limits: Limits, request: EncodeRequest, _turn: Turn) 
         if request.refuse_long_text and tokens < len(whole.ids):
             raise too_long("text", len(whole.ids), tokens)
         if not tokens:
-            raise InvalidRequestError([Violation("text", "has no tokens, expected one at least")])
+            raise InvalidRequestError([Violation("text", NO_TOKENS)])
         maps = len(maps_of) * (len(request.heads) or model.description.heads)
         _admit(len(states_of), maps, model.description, tokens, limits)
         states = model.encoder.encode(read.ids, states_of, maps_of, request.heads, request.labels)
@@ -68,6 +68,8 @@ def _check(request: EncodeRequest, description: Description) -> None:
     for every, field in ((request.all_hidden_states, "hidden_states"), (request.all_attentions, "attentions")):
         if every and getattr(request, field):
             violations.note(field, f"excluded by all_{field}, expected one of the two")
+    if request.heads and not (request.attentions or request.all_attentions):
+        violations.note("heads", "are those of attention maps, expected attentions or all_attentions, too")
     violations.refuse()
 
 

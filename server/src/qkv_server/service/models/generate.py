@@ -6,11 +6,11 @@ from qkv.v1.models_pb2 import GenerateRequest, GenerateResponse
 from qkv_server.service.limits import Limits
 from qkv_server.service.models.answering import Answering, refusals
 from qkv_server.service.models.choosing import Models
-from qkv_server.service.models.described import Task
+from qkv_server.service.models.description import Task
 from qkv_server.service.models.sampling import read_sampling
 from qkv_server.service.models.tokens import admit_texts
-from qkv_server.service.models.violations import Violations
 from qkv_server.service.pieces import Pieces
+from qkv_server.service.violations import Violations
 from qkv_server.transformers.generation.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def generate(models: Models, limits: Limits, request: GenerateRequest, arrived: 
         prompt=tuple(_prompt(request, model)),
         max_tokens=request.max_tokens,
         sampling=sampling,
+        constraints=model.constraints,
         seed=seed,
         stop=tuple(request.stop),
         top_log_probabilities=request.top_log_probabilities if request.HasField("top_log_probabilities") else None,

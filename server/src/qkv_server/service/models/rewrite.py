@@ -7,12 +7,12 @@ from qkv.v1.models_pb2 import SummarizeRequest, SummarizeResponse, TranslateRequ
 from qkv_server.service.errors import InvalidRequestError, NoSuchTaskError
 from qkv_server.service.limits import Limits
 from qkv_server.service.models.answering import Answering, refusals
-from qkv_server.service.models.choosing import Models, only
-from qkv_server.service.models.described import Description, Task
+from qkv_server.service.models.choosing import Models
+from qkv_server.service.models.description import Description, Task
 from qkv_server.service.models.sampling import read_sampling
 from qkv_server.service.models.tokens import admit_texts
-from qkv_server.service.models.violations import Violations
 from qkv_server.service.pieces import Pieces
+from qkv_server.service.violations import Violations
 from qkv_server.transformers.text.languages import Pair, matching
 
 
@@ -47,7 +47,7 @@ def _translator(models: Models, source: str, target: str) -> str:
     """The model that was made for two languages; if there is none, the one that is asked for any in words."""
     able = list(models.able(Task.TRANSLATE))
     made = [name for name, description in able if matching(description.languages, source, target)]
-    return only(made or [name for name, description in able if not description.languages], Task.TRANSLATE)
+    return models.only(made or [name for name, description in able if not description.languages], Task.TRANSLATE)
 
 
 def _pair(name: str, description: Description, source: str, target: str) -> Pair:

@@ -1,7 +1,7 @@
 """From the Sampling of a request to that of the models."""
 
 from qkv.v1 import models_pb2
-from qkv_server.service.models.violations import Violations
+from qkv_server.service.violations import Violations
 from qkv_server.transformers.generation.sampling import Sampling
 
 PENALTIES = 0.01, 100.0  # beyond, logits are not finite or all alike

@@ -8,7 +8,7 @@ from qkv.v1.models_pb2 import DetokenizeRequest, DetokenizeResponse, TokenizeReq
 from qkv.wire import Draft
 from qkv_server.service.limits import Limits
 from qkv_server.service.models.choosing import Models
-from qkv_server.service.models.violations import Violations
+from qkv_server.service.violations import Violations
 from qkv_server.service.workers import Turn
 from qkv_server.transformers.errors import TextError
 

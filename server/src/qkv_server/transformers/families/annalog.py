@@ -12,8 +12,8 @@ from qkv_server.transformers.families.answers import prompt_ids
 from qkv_server.transformers.families.config import count, flag
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
 from qkv_server.transformers.layers.output_layer import output_layer
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
 from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderModel

@@ -1,18 +1,52 @@
-"""How answers of an encoder-decoder begin and end, and what never comes in them, as the files of the model say."""
+"""How answers begin and end, and what never comes in them, as the files of the model say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.families.config import is_token, of_answers, refusal, token
+from qkv_server.transformers.families.config import (
+    MOST,
+    is_count,
+    is_token,
+    mapping,
+    of_answers,
+    refusal,
+    token,
+    token_list,
+)
 from qkv_server.transformers.files import ModelFiles
 
 Array = npt.NDArray[np.float32]
 
 
+def end_ids(files: ModelFiles) -> frozenset[int]:
+    """The tokens that end an answer: what the files say of answers, else the tokenizer. Raises ModelFileError."""
+    end = files.tokenizer.special_ids.get("eos_token")
+    of_tokenizer = [] if end is None else [end]
+    return frozenset(token_list(files, "eos_token_id") or of_tokenizer)
+
+
+def tasks(files: ModelFiles) -> Mapping[str, Mapping[str, Any]]:
+    """What the config says of the tasks that the model was made for, by name: fields as those of answers.
+
+    Checked are `prefix`, what is written before a text, and `max_length`, of an answer. Raises ModelFileError.
+    """
+    name = "task_specific_params"
+    said = mapping(files, name)
+    for task, of_task in said.items():
+        if not isinstance(of_task, Mapping):
+            raise refusal(files, name, f"a mapping for {task!r}")
+        if not isinstance(of_task.get("prefix"), str | None):
+            raise refusal(files, name, f"a text as prefix of {task!r}")
+        if of_task.get("max_length") is not None and not is_count(of_task["max_length"]):
+            raise refusal(files, name, f"a whole number from 1 to {MOST} as max_length of {task!r}")
+    return said
+
+
 def prompt_ids(files: ModelFiles) -> tuple[int, ...]:
-    """What the decoder reads before it answers. Raises ModelFileError.
+    """What the decoder of an encoder-decoder reads before it answers. Raises ModelFileError.
 
     The first token of an answer may be forced; the decoder reads it at once.
     """
@@ -33,7 +67,7 @@ def longest_answer(files: ModelFiles, prompt: Sequence[int], positions: int) -> 
         most = of_answers(files, name)
         if most is None:
             continue
-        if not isinstance(most, int) or most <= before:
+        if type(most) is not int or most <= before:
             raise refusal(files, name, f"a whole number above {before}")
         return min(room, most - before)
     return room

@@ -12,15 +12,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.families.answers import longest_answer, prompt_ids, without_suppressed
-from qkv_server.transformers.families.config import activation, count, flag, number, refusal
+from qkv_server.transformers.families.answers import end_ids, longest_answer, prompt_ids, without_suppressed
+from qkv_server.transformers.families.config import activation, count, flag, head_size, number, refusal
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.families.parameters import layer_norm
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.halves import Halves
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
+from qkv_server.transformers.layers.normalization import Norm
 from qkv_server.transformers.layers.output_layer import OutputLayer, output_layer
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
 from qkv_server.transformers.stacks.encoder_decoder import (
@@ -39,8 +39,8 @@ FIRST_POSITION = 2  # the rows before it in the table of positions are not used
 
 def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
     """A BART or an mBART. Raises ModelFileError for what is missing, wrong, or not known."""
-    tokens = token_table(files)
-    rows, size = FIRST_POSITION + count(files, "max_position_embeddings"), tokens.shape[1]
+    tokens = output(files)
+    rows, size = FIRST_POSITION + count(files, "max_position_embeddings"), count(files, "d_model")
     embeddings = {
         side: InputEmbedding(
             tokens,
@@ -58,7 +58,7 @@ def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
         decoder_embedding=embeddings["decoder"],
         layers=attending_layers(files, blocks),
         last_norm=last_norm(files, "decoder"),
-        output=output(files, tokens),
+        output=tokens,
         new_memory=partial(KeyValueCache, count(files, "decoder_layers"), blocks.heads, blocks.head_size),
     )
 
@@ -78,15 +78,10 @@ def description(
         context_tokens=positions,
         norm_first=norm_first(files),
         prompt_ids=prompt,
-        end_ids=files.end_ids,
+        end_ids=end_ids(files),
         answer_tokens=longest_answer(files, prompt, positions),
         answer_ratio=answer_ratio,
     )
-
-
-def token_table(files: ModelFiles) -> Array:
-    """The rows of tokens (V, D), which encoder, decoder and output share."""
-    return files.weights.take("model.shared.weight", (count(files, "vocab_size"), count(files, "d_model")))
 
 
 def embedding_scale(files: ModelFiles) -> float:
@@ -116,19 +111,17 @@ def last_norm(files: ModelFiles, side: str) -> Norm | None:
 
 def side_blocks(files: ModelFiles, side: str, projections: tuple[str, str, str, str] = PROJECTIONS) -> Blocks:
     """The blocks of the encoder or of the decoder, whose projections have these names."""
-    size, heads = count(files, "d_model"), count(files, f"{side}_attention_heads")
-    if size % heads:
-        raise refusal(files, f"{side}_attention_heads", f"a divisor of d_model, {size}")
+    size, of_head = count(files, "d_model"), head_size(files, "d_model", f"{side}_attention_heads")
     return Blocks(
         weights=files.weights,
         norm=lambda name: layer_norm(files.weights, name, size, epsilon(files)),
         hidden_size=size,
-        heads=heads,
-        head_size=size // heads,
+        heads=size // of_head,
+        head_size=of_head,
         feed_forward_size=count(files, f"{side}_ffn_dim"),
         activation=activation(files, "activation_function", "gelu"),
         projections=projections,
-        scale=1 / math.sqrt(size // heads),
+        scale=1 / math.sqrt(of_head),
         biased=True,
         many_rows=side == "encoder",
     )
@@ -168,8 +161,10 @@ def attending_layers(files: ModelFiles, blocks: Blocks) -> Sequence[DecoderLayer
     return [decoder_layer(blocks, name, blocks.cached_self_attention(f"{name}.self_attn")) for name in names]
 
 
-def output(files: ModelFiles, tokens: Array) -> OutputLayer:
-    """Logits from the rows of tokens (V, D)."""
+def output(files: ModelFiles) -> OutputLayer:
+    """Logits from the rows of tokens (V, D), which are also those of encoder and decoder."""
+    vocabulary = count(files, "vocab_size")
+    tokens = files.weights.take("model.shared.weight", (vocabulary, count(files, "d_model")))
     bias = "final_logits_bias"
-    given = files.weights.take(bias, (1, len(tokens)))[0] if bias in files.weights else None
-    return output_layer(tokens, without_suppressed(files, given, len(tokens)), Halves())
+    given = files.weights.take(bias, (1, vocabulary))[0] if bias in files.weights else None
+    return output_layer(tokens, without_suppressed(files, given, vocabulary), Halves())

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.families import config
+from qkv_server.transformers.families import config, parameters
 from qkv_server.transformers.files import ModelFiles, Weights
 from qkv_server.transformers.layers.feed_forward import FeedForward
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
-from qkv_server.transformers.layers.linear import Linear, fused
-from qkv_server.transformers.layers.norm import Norm
-from qkv_server.transformers.stacks.description import NormKind
+from qkv_server.transformers.layers.linear import Linear
+from qkv_server.transformers.layers.normalization import Norm
 from qkv_server.transformers.stacks.embedding import Pooling
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer, SelfAttention
 from qkv_server.transformers.stacks.encoder_model import EncoderDescription, EncoderModel
@@ -100,28 +99,25 @@ def build(files: ModelFiles) -> EncoderModel:
     if files.config.get("position_embedding_type", "absolute") != "absolute":
         raise config.refusal(files, "position_embedding_type", "'absolute'")
     hidden_size = config.count(files, names.hidden_size)
-    heads = config.count(files, names.heads)
-    if hidden_size % heads:
-        raise config.refusal(files, names.heads, f"a divisor of {names.hidden_size}, which is {hidden_size}")
+    head_size = config.head_size(files, names.hidden_size, names.heads)
     prefixed = f"{names.prefix}{_TOKENS}.weight" in files.weights
     tensors = _Tensors(files.weights, names.prefix if prefixed else "", config.number(files, "layer_norm_eps", 1e-12))
-    embedding = _embedding(files, tensors, hidden_size)
+    embedding, context_tokens = _embedding(files, tensors, hidden_size)
     layers = [
-        _layer(files, names, tensors, f"{names.layer}{number}.", hidden_size, heads)
+        _layer(files, names, tensors, f"{names.layer}{number}.", hidden_size, head_size)
         for number in range(config.count(files, names.layers))
     ]
     classifier, labels = _classifier(files, tensors, hidden_size)
-    context_tokens = len(embedding.positions) if embedding.positions is not None else 0
     description = EncoderDescription(
         architecture=architecture,
         vocabulary_size=len(embedding.tokens),
         hidden_size=hidden_size,
         layers=len(layers),
-        heads=heads,
+        heads=hidden_size // head_size,
         context_tokens=context_tokens,
-        text_tokens=min(files.sentence.get("max_seq_length", context_tokens), context_tokens),
-        pooling=Pooling(files.sentence.get("pooling", "mean")),
-        normalized=files.sentence.get("normalize", True),
+        text_tokens=min(files.sentence.max_seq_length or context_tokens, context_tokens),
+        pooling=Pooling(files.sentence.pooling),
+        normalized=files.sentence.normalize,
         labels=labels,
     )
     return EncoderModel(description, embedding, Encoder(layers), classifier)
@@ -139,32 +135,41 @@ class _Tensors:
         """(rows, size), mapped into memory if the file allows."""
         return self.weights.take(f"{self.prefix}{name}.weight", (rows, size))
 
-    def linear(self, names: Sequence[str], outputs: int, inputs: int) -> Linear:
-        """Layers (outputs, inputs) side by side, in the order that is fast for many rows."""
-        return fused(
-            [self.table(name, outputs, inputs) for name in names],
-            [self.weights.take(f"{self.prefix}{name}.bias", (outputs,)) for name in names],
-            input_major=True,
-        )
+    def linear(self, names: Sequence[str], in_size: int, out_size: int) -> Linear:
+        """Layers (out_size, in_size) side by side."""
+        prefixed = [f"{self.prefix}{name}" for name in names]
+        return parameters.linear(self.weights, prefixed, in_size, out_size, biased=True, many_rows=True)
 
     def norm(self, name: str, size: int) -> Norm:
         """A layer normalization over `size` features."""
-        weight, bias = (self.weights.take(f"{self.prefix}{name}.{part}", (size,)) for part in ("weight", "bias"))
-        return Norm(NormKind.LAYER, self.epsilon, weight, bias)
+        return parameters.layer_norm(self.weights, f"{self.prefix}{name}", size, self.epsilon)
 
 
-def _embedding(files: ModelFiles, tensors: _Tensors, size: int) -> InputEmbedding:
-    """Words, learned positions, and the first token type, which is that of all tokens of a single text."""
-    positions = tensors.table(_POSITIONS, config.count(files, "max_position_embeddings"), size)
-    if files.config["model_type"] in _OFFSET_POSITIONS:
-        positions = positions[config.count(files, "pad_token_id", 1) + 1 :]
+def _embedding(files: ModelFiles, tensors: _Tensors, size: int) -> tuple[InputEmbedding, int]:
+    """Words, learned positions, and the first token type, which is that of all tokens of a single text.
+
+    With it the number of positions.
+    """
+    rows, first = config.count(files, "max_position_embeddings"), _first_position(files)
+    if rows <= first:
+        raise config.refusal(files, "max_position_embeddings", f"more than {first}, from where on positions count")
+    positions = tensors.table(_POSITIONS, rows, size)[first:]
     if f"{tensors.prefix}{_TYPES}.weight" in files.weights:
         positions = positions + tensors.table(_TYPES, config.count(files, "type_vocab_size"), size)[0]
     tokens = tensors.table(_TOKENS, config.count(files, "vocab_size"), size)
-    return InputEmbedding(tokens, positions=positions, norm=tensors.norm("embeddings.LayerNorm", size))
+    norm = tensors.norm("embeddings.LayerNorm", size)
+    return InputEmbedding(tokens, positions=positions, norm=norm), rows - first
 
 
-def _layer(files: ModelFiles, names: _Names, tensors: _Tensors, layer: str, size: int, heads: int) -> EncoderLayer:
+def _first_position(files: ModelFiles) -> int:
+    """The row of the first position."""
+    if files.config["model_type"] not in _OFFSET_POSITIONS:
+        return 0
+    padding = config.token(files, "pad_token_id")
+    return (1 if padding is None else padding) + 1
+
+
+def _layer(files: ModelFiles, names: _Names, tensors: _Tensors, layer: str, size: int, head_size: int) -> EncoderLayer:
     """The layer whose tensors begin with this name."""
     inner_size = config.count(files, names.feed_forward_size)
     query_key_value = [f"{layer}{name}" for name in (names.query, names.key, names.value)]
@@ -172,13 +177,13 @@ def _layer(files: ModelFiles, names: _Names, tensors: _Tensors, layer: str, size
         attention=SelfAttention(
             tensors.linear(query_key_value, size, size),
             tensors.linear([f"{layer}{names.output}"], size, size),
-            heads,
-            scale=(size // heads) ** -0.5,
+            size // head_size,
+            scale=head_size**-0.5,
         ),
         attention_norm=tensors.norm(f"{layer}{names.attention_norm}", size),
         feed_forward=FeedForward(
-            tensors.linear([f"{layer}{names.inner}"], inner_size, size),
-            tensors.linear([f"{layer}{names.outer}"], size, inner_size),
+            tensors.linear([f"{layer}{names.inner}"], size, inner_size),
+            tensors.linear([f"{layer}{names.outer}"], inner_size, size),
             config.activation(files, names.activation),
         ),
         feed_forward_norm=tensors.norm(f"{layer}{names.feed_forward_norm}", size),
@@ -187,12 +192,11 @@ def _layer(files: ModelFiles, names: _Names, tensors: _Tensors, layer: str, size
 
 def _classifier(files: ModelFiles, tensors: _Tensors, size: int) -> tuple[Linear | None, tuple[str, ...]]:
     """The head that gives labels to tokens, and the labels; none for models that were made for something else."""
-    if not any(name.endswith("ForTokenClassification") for name in files.config.get("architectures") or ()):
+    if not any(name.endswith("ForTokenClassification") for name in config.names(files, "architectures")):
         return None, ()
-    given = files.config.get("id2label")
-    named: dict[str, str] = given if isinstance(given, dict) else {}
+    named = config.mapping(files, "id2label")
     numbers = [str(number) for number in range(len(named))]
     if not numbers or named.keys() != set(numbers):
         raise config.refusal(files, "id2label", 'a label for each number from "0"')
     head = replace(tensors, prefix="")  # the prefix is that of the tensors beneath the head
-    return head.linear(["classifier"], len(numbers), size), tuple(str(named[number]) for number in numbers)
+    return head.linear(["classifier"], size, len(numbers)), tuple(str(named[number]) for number in numbers)

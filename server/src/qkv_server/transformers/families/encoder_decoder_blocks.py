@@ -14,7 +14,7 @@ from qkv_server.transformers.layers.cached_self_attention import CachedSelfAtten
 from qkv_server.transformers.layers.cross_attention import CrossAttention
 from qkv_server.transformers.layers.feed_forward import FeedForward
 from qkv_server.transformers.layers.linear import Linear
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.normalization import Norm
 from qkv_server.transformers.stacks.encoder import SelfAttention
 
 

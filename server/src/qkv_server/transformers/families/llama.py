@@ -8,17 +8,18 @@ in `VARIANTS` and in their configs.
 import math
 from dataclasses import dataclass
 
-from qkv_server.transformers.families.config import activation, count, flag, number, refusal
+from qkv_server.transformers.families.answers import end_ids
+from qkv_server.transformers.families.config import activation, count, flag, names, number, refusal
 from qkv_server.transformers.families.rotary import rotary
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.attention import CausalAttention
 from qkv_server.transformers.layers.feed_forward import FeedForward
 from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
 from qkv_server.transformers.layers.linear import Arena, Array, Linear
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.normalization import Norm, NormKind
 from qkv_server.transformers.layers.positions import pairs_side_by_side
-from qkv_server.transformers.stacks.decoder import DecoderLayer, DecoderModel
-from qkv_server.transformers.stacks.description import DecoderDescription, LayerDescription, NormKind
+from qkv_server.transformers.stacks.decoder import DecoderDescription, DecoderLayer, DecoderModel, LayerDescription
 
 FULL, SLIDING = "full_attention", "sliding_attention"  # of layer_types
 
@@ -61,8 +62,7 @@ def build(files: ModelFiles) -> DecoderModel:
         output = builder.arena.stacked(files.weights.take("lm_head.weight", embedding.shape))
     return DecoderModel(
         description=about,
-        embedding=embedding,
-        positions=None,
+        embedding=InputEmbedding(embedding, math.sqrt(about.hidden_size) if variant.embedding_scaled else 1.0),
         layers=[builder.layer(number) for number in range(len(about.layers))],
         last_norm=builder.norm("model.norm", about.hidden_size),
         output=Linear(output, halves=builder.halves),
@@ -86,21 +86,19 @@ def _description(files: ModelFiles, variant: Variant) -> DecoderDescription:
         kv_heads=kv_heads,
         head_size=head_size,
         feed_forward_size=count(files, "intermediate_size"),
-        norm=NormKind.RMS,
         norm_epsilon=number(files, "rms_norm_eps", 1e-6),
         layers=_layers(files, variant),
         scale=number(files, "query_pre_attn_scalar", head_size) ** -0.5,
         softcap=number(files, "attn_logit_softcapping", 0.0),
         output_softcap=number(files, "final_logit_softcapping", 0.0),
-        embedding_scale=math.sqrt(hidden_size) if variant.embedding_scaled else 1.0,
-        end_ids=files.end_ids,
+        end_ids=end_ids(files),
     )
 
 
 def _layers(files: ModelFiles, variant: Variant) -> tuple[LayerDescription, ...]:
     layers = count(files, "num_hidden_layers")
-    types = files.config.get("layer_types") or [_layer_type(files, variant, layer) for layer in range(layers)]
-    if not isinstance(types, list) or len(types) != layers or not {FULL, SLIDING}.issuperset(types):
+    types = names(files, "layer_types") or [_layer_type(files, variant, layer) for layer in range(layers)]
+    if len(types) != layers or not {FULL, SLIDING}.issuperset(types):
         raise refusal(files, "layer_types", f"{layers} of {FULL} and {SLIDING}")
     window = count(files, "sliding_window") if SLIDING in types else None
     return tuple(

@@ -11,8 +11,8 @@ from qkv_server.transformers.families.answers import prompt_ids
 from qkv_server.transformers.families.config import count, flag, refusal, token
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.input_embedding import InputEmbedding, sinusoids
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
 from qkv_server.transformers.layers.linear import fused
 from qkv_server.transformers.layers.ssru import RecurrentMemory, Ssru
 from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderModel, M
@@ -38,9 +38,9 @@ def _model(
     files: ModelFiles, layers: Sequence[DecoderLayer[M]], new_memory: Callable[[int], M]
 ) -> EncoderDecoderModel[M]:
     """The model with this decoder."""
-    tokens = bart.token_table(files)
+    tokens = bart.output(files)
     positions = count(files, "max_position_embeddings", POSITIONS)
-    table = sinusoids(positions, tokens.shape[1], flag(files, "inclusive_timescales", default=False))
+    table = sinusoids(positions, count(files, "d_model"), flag(files, "inclusive_timescales", default=False))
     embedding = InputEmbedding(tokens, bart.embedding_scale(files), table)
     zeros = (len(tokens),)
     prompt = zeros if token(files, "decoder_start_token_id") is None else prompt_ids(files)
@@ -51,7 +51,7 @@ def _model(
         decoder_embedding=embedding,
         layers=layers,
         last_norm=None,
-        output=bart.output(files, tokens),
+        output=tokens,
         new_memory=new_memory,
     )
 

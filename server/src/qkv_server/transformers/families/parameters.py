@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from qkv_server.transformers.files import Weights
 from qkv_server.transformers.layers.linear import Linear, fused
-from qkv_server.transformers.layers.norm import Norm
-from qkv_server.transformers.stacks.description import NormKind
+from qkv_server.transformers.layers.normalization import Norm, NormKind
 
 
 def linear(

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qkv_server.core import LinearScaling, Llama3Scaling, YarnScaling
-from qkv_server.transformers.families.config import number, refusal
+from qkv_server.transformers.families.config import is_positive, mapping, number, refusal
 from qkv_server.transformers.files import ModelFiles
-from qkv_server.transformers.stacks.description import RotaryDescription
+from qkv_server.transformers.layers.positions import RotaryDescription
 
 Parameters = Mapping[str, Any]
 
@@ -18,19 +18,15 @@ def rotary(files: ModelFiles, layer_type: str) -> RotaryDescription:
 
 def _said(files: ModelFiles, layer_type: str) -> tuple[str, Parameters]:
     """The field that says it, and what: rope_theta, rope_type, and the numbers of that type."""
-    said = files.config.get("rope_parameters")
-    if said is not None:
-        if not isinstance(said, Mapping):
-            raise refusal(files, "rope_parameters", "a mapping")
+    said = mapping(files, "rope_parameters")
+    if said:
         of_type = said.get(layer_type, said)
         if not isinstance(of_type, Mapping):
             raise refusal(files, "rope_parameters", f"a mapping for {layer_type}")
         return "rope_parameters", {"rope_theta": number(files, "rope_theta", 10_000.0), **of_type}
     if layer_type == "sliding_attention" and "rope_local_base_freq" in files.config:  # Gemma 3
         return "rope_local_base_freq", {"rope_theta": number(files, "rope_local_base_freq")}
-    scaling = files.config.get("rope_scaling") or {}
-    if not isinstance(scaling, Mapping):
-        raise refusal(files, "rope_scaling", "a mapping or null")
+    scaling = mapping(files, "rope_scaling")
     return "rope_scaling", {"rope_theta": number(files, "rope_theta", 10_000.0), **scaling}
 
 
@@ -41,8 +37,8 @@ def _described(files: ModelFiles, field: str, said: Parameters) -> RotaryDescrip
 
     def value(name: str) -> float:
         found = said.get(name)
-        if not isinstance(found, int | float) or isinstance(found, bool) or found <= 0:
-            raise refusal(files, field, f"a positive number {name}")
+        if not is_positive(found):
+            raise refusal(files, field, f"{name}, a number above 0")
         return float(found)
 
     def original_length() -> int:

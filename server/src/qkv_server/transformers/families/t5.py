@@ -11,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.core import RelativeBias
-from qkv_server.transformers.families.answers import longest_answer, prompt_ids, without_suppressed
+from qkv_server.transformers.families.answers import end_ids, longest_answer, prompt_ids, without_suppressed
 from qkv_server.transformers.families.config import count, flag, number, refusal
 from qkv_server.transformers.families.encoder_decoder_blocks import Blocks
 from qkv_server.transformers.families.parameters import rms_norm
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.activations import ACTIVATIONS, Activation
-from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.halves import Halves
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
+from qkv_server.transformers.layers.normalization import Norm
 from qkv_server.transformers.layers.output_layer import OutputLayer, output_layer
 from qkv_server.transformers.stacks.encoder import Encoder, EncoderLayer
 from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, EncoderDecoderDescription, EncoderDecoderModel
@@ -28,6 +28,7 @@ from qkv_server.transformers.stacks.encoder_decoder import DecoderLayer, Encoder
 Array = npt.NDArray[np.float32]
 
 PROJECTIONS = ("q", "k", "v", "o")
+OUTPUT = "lm_head.weight"  # the table of the output, if it has one of its own
 POSITIONS = 512  # tokens of a source and of an answer, where the config does not say: those it was trained with
 MAX_DISTANCE = 128  # of the relative bias, where the config does not say
 
@@ -39,7 +40,8 @@ def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
     positions = count(files, "n_positions", POSITIONS)
     blocks = _blocks(files, "decoder")
     tokens = files.weights.take("shared.weight", (vocabulary, size))
-    embedding = InputEmbedding(tokens)
+    output = _output(files, tokens)
+    embedding = InputEmbedding(tokens if OUTPUT in files.weights else output)
     prompt = prompt_ids(files)
     return EncoderDecoderModel(
         description=EncoderDecoderDescription(
@@ -53,7 +55,7 @@ def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
             context_tokens=positions,
             norm_first=True,
             prompt_ids=prompt,
-            end_ids=files.end_ids,
+            end_ids=end_ids(files),
             answer_tokens=longest_answer(files, prompt, positions),
         ),
         encoder_embedding=embedding,
@@ -61,7 +63,7 @@ def build(files: ModelFiles) -> EncoderDecoderModel[KeyValueCache]:
         decoder_embedding=embedding,
         layers=_decoder_layers(files, blocks, layers),
         last_norm=_last_norm(files, blocks),
-        output=_output(files, tokens),
+        output=output,
         new_memory=partial(KeyValueCache, layers, blocks.heads, blocks.head_size),
     )
 
@@ -153,6 +155,5 @@ def _last_norm(files: ModelFiles, blocks: Blocks) -> Norm:
 
 def _output(files: ModelFiles, tokens: Array) -> OutputLayer:
     """From a table of its own, if the files have one, else from that of the input (V, D)."""
-    name = "lm_head.weight"
-    table = files.weights.take(name, tokens.shape) if name in files.weights else tokens
+    table = files.weights.take(OUTPUT, tokens.shape) if OUTPUT in files.weights else tokens
     return output_layer(table, without_suppressed(files, None, len(table)), Halves())

@@ -1,61 +1,107 @@
 """What was made of files that cannot be used as they are: made once, kept in a cache folder, mapped into memory after.
 
-The folder is `qkv` in $XDG_CACHE_HOME, else in ~/.cache. It may be removed at any time.
+The folder is `qkv` in $XDG_CACHE_HOME, else in ~/.cache. It may be removed at any time. Each entry is a folder, called
+after what tells its sources from others whatever they are called and wherever they lie: they may be moved. An entry
+whose sources have gone, or were replaced, is removed when a new one is made.
 """
 
 import fcntl
 import hashlib
+import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qkv_server.transformers.errors import ModelFileError
 
-_FORM = 1  # of what is kept; a new number makes everything anew
+_FORM = 2  # of what is kept; a new number makes everything anew
+_SOURCES = "sources.json"  # of an entry: the paths that it was last asked for by
 _log = logging.getLogger(__name__)
 
 
 def converted(sources: Sequence[Path], convert: Callable[[Path], None]) -> Path:
-    """The folder that `convert` filled for these very files: same place, sizes and times of change.
+    """The folder that `convert` filled for these very files: same inodes, sizes and times of change.
 
-    Other processes that want the same wait for the one that makes it. Raises ModelFileError.
+    Entries are made one after another, also by several processes. Raises ModelFileError.
     """
-    source = sources[0].resolve()
-    stats = [one.stat() for one in sources]
-    place = _cache() / f"{source.stem}-{hashlib.sha256(os.fsencode(source)).hexdigest()[:12]}"
-    folder = place / f"{_FORM}-{sum(stat.st_size for stat in stats)}-{sum(stat.st_mtime_ns for stat in stats)}"
-    if folder.is_dir():
-        return folder
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with (place / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir():
-                _make(source, folder, convert)
-    except OSError as error:
-        problem = f"cannot be converted in {place} ($XDG_CACHE_HOME moves it): {error.strerror}"
-        raise ModelFileError(source, problem) from error
-    return folder
+    sources = [source.resolve() for source in sources]
+    cache = _cache(sources[0])
+    entry = cache / _name(sources)
+    if not entry.is_dir():
+        try:
+            with _locked(cache):
+                if not entry.is_dir():
+                    _make(entry, sources, convert)
+        except OSError as error:
+            problem = f"cannot be converted in {cache} ($XDG_CACHE_HOME moves it): {error.strerror}"
+            raise ModelFileError(sources[0], problem) from error
+    elif _sources(entry) != sources:
+        with suppress(OSError):  # a cache that cannot be written serves what it has
+            _note(entry, sources)
+    return entry
 
 
-def _make(source: Path, folder: Path, convert: Callable[[Path], None]) -> None:
-    """Under the lock: whatever else is there is of an older file, or what a process left that was killed."""
-    for old in folder.parent.iterdir():
-        if old.is_dir():
-            shutil.rmtree(old)
-    _log.info("converting %s, once; the result is kept in %s", source.name, folder)
-    unfinished = folder.with_name("unfinished")
+def _make(entry: Path, sources: Sequence[Path], convert: Callable[[Path], None]) -> None:
+    """Under the lock: a new entry, in the place of those that nobody will ask for."""
+    for other in entry.parent.iterdir():
+        if other.is_dir() and not _is_current(other):
+            shutil.rmtree(other, ignore_errors=True)
+    _log.info("converting %s, once; the result is kept in %s", sources[0].name, entry)
+    unfinished = entry.with_name("unfinished")
     unfinished.mkdir()
     try:
         convert(unfinished)
+        _note(unfinished, sources)
     except BaseException:
         shutil.rmtree(unfinished)
         raise
-    unfinished.rename(folder)
-    _log.info("converted %s", source.name)
+    unfinished.rename(entry)
+    _log.info("converted %s", sources[0].name)
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkv"
+def _name(sources: Sequence[Path]) -> str:
+    """What an entry is called. Raises OSError for sources that are not there."""
+    stats = [source.stat() for source in sources]
+    said = [_FORM, *((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+
+
+def _is_current(entry: Path) -> bool:
+    """Whether an entry may be asked for again: its sources are where they were, and the same."""
+    try:
+        return _name(_sources(entry)) == entry.name
+    except (OSError, IndexError):
+        return False
+
+
+def _sources(entry: Path) -> list[Path]:
+    """Whose entry it is; nobody's if that cannot be told."""
+    try:
+        return [Path(path) for path in json.loads((entry / _SOURCES).read_text("utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _note(entry: Path, sources: Sequence[Path]) -> None:
+    (entry / _SOURCES).write_text(json.dumps(list(map(str, sources))), "utf-8")
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """Keep other processes from making entries, and from removing them."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _cache(source: Path) -> Path:
+    """The folder of the cache. Raises ModelFileError where there is none."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qkv"
+    except RuntimeError:
+        problem = "cannot be converted: this user has no home folder for the result; set $XDG_CACHE_HOME"
+        raise ModelFileError(source, problem) from None

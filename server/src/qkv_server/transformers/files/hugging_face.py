@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qkv_server.transformers.errors import ModelFileError
+from qkv_server.transformers.errors import ModelFileError, TemplateError
 from qkv_server.transformers.files import published_tokenizers, safetensors, sentence_transformers
-from qkv_server.transformers.files.json_file import read_object, read_object_if_there
+from qkv_server.transformers.files.json_file import named_path, read_object, read_object_if_there
 from qkv_server.transformers.files.model_files import ModelFiles
 from qkv_server.transformers.files.weights import StoredTensor, Weights
+from qkv_server.transformers.text.chat import check_template
 from qkv_server.transformers.text.tokenizer import Tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -54,11 +55,10 @@ def _sharded(folder: Path) -> dict[str, StoredTensor]:
         raise ModelFileError(index, "has no weight_map from tensors to files")
     shards: dict[str, dict[str, StoredTensor]] = {}
     for file in sorted(set(where.values())):
-        if Path(file).name != file:
-            raise ModelFileError(index, f"names {file!r}, expected a file of the same folder")
-        if not (folder / file).is_file():
+        path = named_path(index, file)
+        if not path.is_file():
             raise ModelFileError(index, f"names {file!r}, which is missing")
-        shards[file] = safetensors.read(folder / file)
+        shards[file] = safetensors.read(path)
     missing = [name for name, file in where.items() if name not in shards[file]]
     if missing:
         raise ModelFileError(folder / where[missing[0]], f"has no tensor {missing[0]!r}, which {INDEX} says it has")
@@ -87,18 +87,33 @@ def _special_tokens(said: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """The template of chats: of a file of its own, else of tokenizer_config.json, there one or several by name."""
-    alone = folder / "chat_template.jinja"
+    """The template of chats, of whichever file has it."""
+    file, template = _stored_template(folder, config)
+    if isinstance(template, list):  # several by name
+        named = [one.get("template") for one in template if isinstance(one, dict) and one.get("name") == "default"]
+        template = named[0] if named else None
+    if not isinstance(template, str | None):
+        raise ModelFileError(file, f"has 'chat_template': {template!r:.200}, expected a text, or a list of named ones")
+    if template is not None:
+        try:
+            check_template(template)
+        except TemplateError as error:
+            raise ModelFileError(file, f"has 'chat_template': {template!r:.80}, expected a template: {error}") from None
+    return template
+
+
+def _stored_template(folder: Path, config: Mapping[str, Any]) -> tuple[Path, Any]:
+    """The template, and the file that has it: one of its own, else tokenizer_config.json."""
+    alone, older = folder / "chat_template.jinja", folder / "chat_template.json"
     if alone.is_file():
         try:
-            return alone.read_text("utf-8")
+            return alone, alone.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise ModelFileError(alone, f"is no text in UTF-8: {error.reason} at byte {error.start}") from None
-    template = read_object_if_there(folder / "chat_template.json").get("chat_template", config.get("chat_template"))
-    if isinstance(template, list):
-        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
+    said = read_object_if_there(older)
+    if "chat_template" in said:
+        return older, said["chat_template"]
+    return folder / "tokenizer_config.json", config.get("chat_template")
 
 
 def _languages(config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

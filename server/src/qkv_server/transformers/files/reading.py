@@ -34,5 +34,7 @@ def _read(path: Path, progress: Progress) -> ModelFiles:
             return read(path)
     if gguf_file.is_one(path):
         return gguf_file.read(path, progress)
+    if path.is_symlink() and not path.exists():
+        raise ModelFileError(path, f"is a link that leads nowhere: to {path.readlink()}")
     problem = "is no model" if path.exists() else "is missing"
     raise ModelFileError(path, f"{problem}: expected a .gguf file, or a folder with {CONTENTS}")

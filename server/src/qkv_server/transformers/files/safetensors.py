@@ -65,7 +65,7 @@ def read(path: Path) -> dict[str, StoredTensor]:
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return {
-        name: StoredTensor(path, entry.shape, entry.dtype, partial(_view, mapped, entry))
+        name: StoredTensor(path, entry.shape, entry.dtype, partial(_view, mapped, entry), mapped)
         for name, entry in entries.items()
     }
 

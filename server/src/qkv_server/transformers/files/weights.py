@@ -1,6 +1,7 @@
 """The tensors of a model by name, read when they are asked for."""
 
 import math
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]  # of what `read` answers
     read: Callable[[], npt.NDArray[np.generic]]
+    mapped: mmap.mmap | None = None  # what it is a view of, if it is one
 
     @property
     def is_real(self) -> bool:
@@ -62,6 +64,11 @@ class Weights(Mapping[str, npt.NDArray[np.generic]]):
         tensor = stored.read()
         # An unaligned view would be copied by every product that reads it.
         return np.require(tensor, np.float32, ["C_CONTIGUOUS", "ALIGNED"])
+
+    def let_pages_go(self) -> None:
+        """Let go of the memory that reading mapped files has filled. What is still in use is read again, when it is."""
+        for mapped in {tensor.mapped for tensor in self._tensors.values() if tensor.mapped is not None}:
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, without reading it. Raises KeyError."""

@@ -10,7 +10,6 @@ from typing import Any
 from qkv_server.transformers.generation.engine import Engine, Handle
 from qkv_server.transformers.generation.joining import JoinedAnswers
 from qkv_server.transformers.generation.request import (
-    ClosedError,
     Event,
     Failed,
     Finished,
@@ -34,12 +33,12 @@ def submit_document(engine: Engine[Any], parts: Sequence[DocumentPart], on_event
     """Have all parts answered, and tell it as one answer, with the white space of the text between those to its parts.
 
     A document takes one place of the engine, and more of its streams than that as they are free. A document without
-    requests is told at once, in this thread. Raises RefusedError if a part is refused, and ClosedError; then nothing is
-    done. An `on_event` that raises cancels the document.
+    requests is told at once, in this thread. Raises RefusedError if a part is refused; then nothing is done. Whatever
+    goes wrong later, also in `on_event`, is told as Failed, and ends the document.
     """
     for part in parts:
         if part.request is not None:
-            engine.room(part.request.prompt)
+            engine.most(part.request)
     document = _Document(engine, parts, on_event)
     document.begin()
     return Handle(document.cancel)
@@ -64,12 +63,12 @@ class _Document:
     def begin(self) -> None:
         """Tell the white space at the beginning, and submit the first request; what comes of it submits the others."""
         text = "".join(self._answers.end(number) for number in self._empty)
+        if not self._requests:
+            self._end(text)
+            return
         if text:
             self._on_event(Piece(text))
-        if self._requests:
-            self._submit(abreast=1)
-        else:
-            self._end()
+        self._submit(abreast=1)
 
     def cancel(self) -> None:
         """Cancel all requests."""
@@ -92,9 +91,8 @@ class _Document:
         """Take an event of the answer to a part."""
         try:
             self._take(number, event)
-        except Exception:
-            self.cancel()  # all of them: the engine cancels only the one whose event this is
-            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer hears of it
+            self._fail(error)
 
     def _take(self, number: int, event: Event) -> None:
         if isinstance(event, Failed):
@@ -104,22 +102,22 @@ class _Document:
             with self._lock:
                 del self._handles[number]
             self._finished[number] = event
-        try:
-            self._submit(self._engine.settings.streams)
-        except ClosedError as error:
-            self._fail(error)
-            return
-        text = self._answers.add(number, event.text) if isinstance(event, Piece) else self._answers.end(number)
-        if text:
-            self._on_event(Piece(text))
+        self._submit(self._engine.settings.streams)
+        if isinstance(event, Piece):
+            text = self._answers.add(number, event.text)
+        else:
+            text = self._answers.add(number, event.rest.text) + self._answers.end(number)
         if len(self._finished) == len(self._requests):
-            self._end()
+            self._end(text)
+        elif text:
+            self._on_event(Piece(text))
 
     def _fail(self, error: Exception) -> None:
         self.cancel()
         self._on_event(Failed(error))
 
-    def _end(self) -> None:
+    def _end(self, text: str) -> None:
+        """Tell the end of the answer, and the last text of it."""
         cut = any(finished.reason is FinishReason.LENGTH for finished in self._finished.values())
         usages = [finished.usage for _, finished in sorted(self._finished.items())]
         total = Usage(
@@ -130,4 +128,4 @@ class _Document:
             first_token_seconds=usages[0].first_token_seconds if usages else 0.0,
             total_seconds=time.monotonic() - self._arrived,
         )
-        self._on_event(Finished(FinishReason.LENGTH if cut else FinishReason.END, total))
+        self._on_event(Finished(FinishReason.LENGTH if cut else FinishReason.END, total, rest=Piece(text)))

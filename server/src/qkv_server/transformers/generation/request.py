@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from qkv_server.transformers.generation.constraints import NONE, Constraints
 from qkv_server.transformers.generation.sampling import LogProbability, Sampling
 
 
@@ -14,6 +15,7 @@ class GenerationRequest:
     prompt: tuple[int, ...]  # the tokens that a decoder continues; of an encoder-decoder, those of the source
     max_tokens: int = 0  # of the answer, its end included; 0: as the model was made for, within the engine's bound
     sampling: Sampling = field(default_factory=Sampling)
+    constraints: Constraints = NONE
     seed: int | None = None  # from 0; None: one is chosen
     stop: tuple[str, ...] = ()  # strings before which the answer ends
     top_log_probabilities: int | None = None  # how many likeliest tokens to tell beside each; None: tell of no token
@@ -62,6 +64,7 @@ class Finished:
     reason: FinishReason
     usage: Usage
     seed: int | None = None  # if there was any chance
+    rest: Piece = Piece("")  # what has come since the last piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +94,8 @@ class EmptyPromptError(RefusedError):
 
 
 class QueueFullError(RefusedError):
-    """All streams are taken, and the queue is full, too."""
+    """No further stream can begin, and the queue is full, too."""
 
     def __init__(self, queue: int) -> None:
-        super().__init__(f"all streams are taken, and the queue of {queue} is full")
+        super().__init__(f"no further stream can begin, and the queue of {queue} is full")
         self.queue = queue
-
-
-class ClosedError(Exception):
-    """The engine was closed; it takes no request, and finishes none."""
-
-    def __init__(self) -> None:
-        super().__init__("the model is being closed")

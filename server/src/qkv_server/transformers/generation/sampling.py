@@ -49,8 +49,8 @@ class NotFiniteError(ArithmeticError):
 class Sampler:
     """Chooses the tokens of one stream, one after the other."""
 
-    def __init__(self, sampling: Sampling, seed: int, vocabulary_size: int, prompt: Sequence[int] = ()) -> None:
-        """`prompt` are the tokens that came before; `seed` is any number from 0.
+    def __init__(self, sampling: Sampling, seed: int | None, vocabulary_size: int, prompt: Sequence[int] = ()) -> None:
+        """`prompt` are the tokens that came before; `seed` is any number from 0, None where there is no chance.
 
         A prompt may have tokens that are none of the vocabulary, such as the beginning of some decoders.
         """
@@ -61,12 +61,16 @@ class Sampler:
             self._seen = np.zeros(vocabulary_size, bool)
             self._seen[[token for token in prompt if token < vocabulary_size]] = True
 
-    def choose(self, logits: Logits) -> int:
-        """The next token, given the logits (V,), which stay as they are. Raises NotFiniteError."""
+    def choose(self, logits: Logits, likeliest: int | None = None) -> int:
+        """The next token, given the logits (V,), which stay as they are, and their largest if it is known.
+
+        Of equals the largest is the first; where there is a NaN, it is. Raises NotFiniteError.
+        """
         own = logits
         if self._seen is not None:
-            own = penalized(logits, np.flatnonzero(self._seen), self._sampling.repetition_penalty)
-        likeliest = int(own.argmax())  # of equals the first; where there is a NaN, its place
+            own, likeliest = penalized(logits, np.flatnonzero(self._seen), self._sampling.repetition_penalty), None
+        if likeliest is None:
+            likeliest = int(own.argmax())
         if not np.isfinite(own[likeliest]):
             raise NotFiniteError(f"the largest logit, of token {likeliest}, is {own[likeliest]}")
         chosen = likeliest if self._uniform is None else self._draw(own, float(own[likeliest]), self._uniform)

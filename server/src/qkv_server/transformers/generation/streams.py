@@ -42,6 +42,9 @@ class Streams(Protocol[S]):
     def before(self, prompt: Sequence[int]) -> Sequence[int]:
         """The tokens that an answer continues."""
 
+    def nbytes(self, prompt: Sequence[int], most: int) -> int:
+        """The bytes of a stream with an answer of so many tokens: as many more for each, or none."""
+
     def work(self, prompt: Sequence[int]) -> int:
         """How many tokens are read to begin a stream."""
 
@@ -70,6 +73,7 @@ class DecoderStreams(Generic[C]):
 
     def __init__(self, model: Decoder[C], prefix_bytes: int) -> None:
         self._model = model
+        self._token_bytes = model.new_stream(1).nbytes
         self._prefixes: PrefixCache[C] = PrefixCache(prefix_bytes)
 
     def room(self, prompt: Sequence[int]) -> int:
@@ -90,6 +94,10 @@ class DecoderStreams(Generic[C]):
     def before(self, prompt: Sequence[int]) -> Sequence[int]:
         """The prompt."""
         return prompt
+
+    def nbytes(self, prompt: Sequence[int], most: int) -> int:
+        """Of what it remembers of each token."""
+        return self._token_bytes * (len(prompt) + most)
 
     def work(self, prompt: Sequence[int]) -> int:  # noqa: ARG002 - as the protocol has it
         """None: the engine has the prompt read."""
@@ -132,6 +140,9 @@ class EncoderDecoder(SteppingModel[S], Protocol[S]):
     def answer_tokens(self, source_tokens: int) -> int:
         """The most tokens of an answer to a source of so many, as the model was made for."""
 
+    def stream_nbytes(self, source_tokens: int, capacity: int) -> int:
+        """The bytes of a stream with a source of so many tokens."""
+
     def start_many(self, sources: Sequence[Sequence[int]], capacities: Sequence[int]) -> list[S]:
         """Streams of sources that are encoded together."""
 
@@ -160,16 +171,22 @@ class EncoderDecoderStreams(Generic[S]):
         """What its decoder reads first."""
         return self._model.prompt_ids
 
+    def nbytes(self, prompt: Sequence[int], most: int) -> int:
+        """Of what its decoder knows of the source, and of its own tokens."""
+        return self._model.stream_nbytes(len(prompt), len(self._model.prompt_ids) + most)
+
     def work(self, prompt: Sequence[int]) -> int:
         """The source is read to begin."""
         return len(prompt)
 
     def begin(self, wanted: Sequence[Wanted]) -> list[Beginning[S]]:
-        """Encode all sources together."""
-        unread = self._model.prompt_ids
-        capacities = [len(unread) + most for _, most in wanted]
+        """Encode all sources together, and have all but the last token of what decoders begin with read together."""
+        *first, last = self._model.prompt_ids
+        capacities = [len(self._model.prompt_ids) + most for _, most in wanted]
         streams = self._model.start_many([prompt for prompt, _ in wanted], capacities)
-        return [Beginning(stream, unread) for stream in streams]
+        for token in first:
+            self._model.step(streams, [token] * len(streams))
+        return [Beginning(stream, [last]) for stream in streams]
 
     def with_room(self, stream: S, limit: int) -> S:  # noqa: ARG002 - as the protocol has it
         """The stream, which has had room for its whole answer from the beginning."""

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=Stream)
 
+LEAST_CHUNK = 32  # tokens of prompts that are read between two steps: fewer take hardly less time
+
 
 @dataclass(slots=True, eq=False)
 class Running(Generic[S]):
@@ -29,9 +31,11 @@ class Running(Generic[S]):
     on_event: OnEvent
     answer: Answer
     most: int  # tokens of the answer
+    nbytes: int  # that its stream takes at its longest
     arrived: float  # on the clock of time.monotonic, as the two below
     begun: float = 0.0
     answered: float = 0.0  # when its first token came
+    told: float = 0.0  # when something of its answer was told
     stream: S | None = None  # once it has begun to read
     unread: Sequence[int] = ()  # of what it has to read before it answers
     cached: int = 0  # tokens that it did not have to read
@@ -39,15 +43,29 @@ class Running(Generic[S]):
 
 
 class Turns(Generic[S]):
-    """Works on requests. `leave` takes a request out, before its last event is told."""
+    """Works on requests. `leave` takes a request out, before its last event is told.
+
+    Chosen are the first `vocabulary_size` tokens.
+    """
 
     def __init__(
-        self, model: SteppingModel[S], streams: Streams[S], chunk_tokens: int, leave: Callable[[Running[S]], None]
+        self,
+        model: SteppingModel[S],
+        streams: Streams[S],
+        leave: Callable[[Running[S]], None],
+        *,
+        chunk_tokens: int,
+        double_work_tokens: float,
+        piece_seconds: float,
+        vocabulary_size: int,
     ) -> None:
         self._model = model
         self._streams = streams
-        self._chunk_tokens = chunk_tokens
         self._leave = leave
+        self._chunk_tokens = chunk_tokens
+        self._double_work_tokens = double_work_tokens
+        self._piece_seconds = piece_seconds
+        self._vocabulary_size = vocabulary_size
 
     def take(self, requests: Sequence[Running[S]]) -> None:
         """Take a turn, in which each request comes a step further or waits for those before it."""
@@ -92,17 +110,25 @@ class Turns(Generic[S]):
         What is read of a prompt at a time depends on the prompt alone. A single token that is left of one is read in
         step with the other streams.
         """
-        read = 0
+        read = 0.0  # of a chunk
         for running in requests:
-            ids = running.unread[: self._chunk_tokens]
-            if running.stream is None or (read and read + len(ids) > self._chunk_tokens):
+            if running.stream is None:
+                return
+            most = self._chunk(running.stream)
+            ids = running.unread[:most]
+            if read and read + len(ids) / most > 1:
                 return
             with self._failing(running):
                 logits = self._model.prefill(running.stream, ids)
-                read += len(ids)
+                read += len(ids) / most
                 running.unread = running.unread[len(ids) :]
                 if not running.unread:
                     self._advance(running, logits)
+
+    def _chunk(self, stream: S) -> int:
+        """The tokens of the next chunk of a prompt: the fewer, the more there is to attend to, for the same work."""
+        tokens = int(self._chunk_tokens / (1 + stream.length / self._double_work_tokens))
+        return max(tokens, min(LEAST_CHUNK, self._chunk_tokens))
 
     def _step(self, requests: Sequence[Running[S]]) -> None:
         """One token more of each stream that has read its prompt, or all but the last token of it."""
@@ -119,23 +145,28 @@ class Turns(Generic[S]):
             with self._failing(*ready):
                 ids = [running.unread[0] if running.unread else running.answer.ids[-1] for running in ready]
                 logits = self._model.step(streams, ids)
-                for running, row in zip(ready, logits, strict=True):
+                # of all at once: a call for each would let other threads go first each time
+                largest = logits[:, : self._vocabulary_size].argmax(axis=1).tolist()
+                for running, row, likeliest in zip(ready, logits, largest, strict=True):
                     running.unread = ()
                     with self._failing(running):
-                        self._advance(running, row)
+                        self._advance(running, row, likeliest)
 
-    def _advance(self, running: Running[S], logits: Logits) -> None:
+    def _advance(self, running: Running[S], logits: Logits, likeliest: int | None = None) -> None:
         """Take the next token of an answer, and tell what comes of it."""
         answer = running.answer
-        piece = answer.take(logits)
-        running.answered = running.answered or time.monotonic()
-        if piece.text or piece.tokens:
-            self.tell(running, piece)
+        answer.take(logits, likeliest)
+        now = time.monotonic()
+        running.answered = running.answered or now
         if answer.reason:
             self._leave(running)
             self.give_back(running)
-            seed = answer.seed if running.request.sampling.random else None
-            self.tell(running, Finished(answer.reason, _usage(running), seed))
+            self.tell(running, Finished(answer.reason, _usage(running), answer.seed, answer.piece()))
+        elif now - running.told >= self._piece_seconds:
+            piece = answer.piece()
+            if piece.text or piece.tokens:
+                running.told = now
+                self.tell(running, piece)
 
     @contextmanager
     def _failing(self, *requests: Running[S]) -> Iterator[None]:

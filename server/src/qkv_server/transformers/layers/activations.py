@@ -1,7 +1,7 @@
 """Activation functions by the name that Hugging Face configs give them, in place on float32.
 
 All but ReLU are x·σ(x·p(x²)) with a polynomial p and the logistic function σ, since ½(1 + tanh a) = σ(2a). They are
-passes over the whole array: hand them blocks that stay in the cache (`cache_blocks`).
+passes over the whole array: hand them blocks that stay in the cache (`row_blocks`).
 """
 
 import math

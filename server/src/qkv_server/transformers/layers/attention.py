@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from qkv_server.core import one_after_another
 from qkv_server.core.cached import cached_attention, chunk_attention
-from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
 from qkv_server.transformers.layers.linear import Linear
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.normalization import Norm
 from qkv_server.transformers.layers.positions import turn
 
 Array = npt.NDArray[Any]
@@ -35,8 +35,8 @@ class CausalAttention:
     query_norm: Norm | None = None  # of each head (Dh,), before it is turned
     key_norm: Norm | None = None
 
-    def room_for(self, tokens: int) -> Array:
-        """Of N tokens, for their queries, keys and values: (N, Hq + 2·Hkv, Dh)."""
+    def empty_projection(self, tokens: int) -> Array:
+        """Memory for the queries, keys and values of N tokens: (N, Hq + 2·Hkv, Dh)."""
         heads = self.heads + 2 * self.kv_heads
         return np.empty((tokens, heads, len(self.query_key_value.weight) // heads), np.float32)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from qkv_server.core import RelativeBias
 from qkv_server.core.cached import cached_attention
 from qkv_server.core.relative_bias import bias_of_newest
-from qkv_server.transformers.layers.cache import KeyValueCache
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
 from qkv_server.transformers.layers.linear import Linear
 
 Array = npt.NDArray[np.float32]

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from qkv_server.core.precision import FLOAT32
 from qkv_server.core.scratch import scratch
 from qkv_server.transformers.layers.activations import Activation
-from qkv_server.transformers.layers.cache_blocks import cache_blocks
 from qkv_server.transformers.layers.halves import Halves
 from qkv_server.transformers.layers.linear import SHARED_BYTES_ONE_ROW, Linear
+from qkv_server.transformers.layers.row_blocks import row_blocks
 
 Array = npt.NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class FeedForward:
                 return self._by_halves(x, halves)
             return self.outer(self._by_features(x))
         states = self.inner.product(x, scratch("feed-forward", (len(x), len(self.inner.weight)), FLOAT32))
-        for rows in cache_blocks(*states.shape):
+        for rows in row_blocks(*states.shape):
             self._activate(states[rows])
         return self.outer(states[:, : states.shape[1] // 2] if self.gated else states)
 
@@ -94,7 +94,7 @@ class FeedForward:
         if self.inner.bias is not None:
             states += self.inner.bias[:, None]
         inner = states[: len(states) // 2] if self.gated else states
-        for features in cache_blocks(*inner.shape):
+        for features in row_blocks(*inner.shape):
             self.activation(inner[features])
             if self.gated:
                 inner[features] *= states[len(inner) :][features]

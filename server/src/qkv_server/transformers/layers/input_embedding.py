@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.normalization import Norm
+from qkv_server.transformers.layers.output_layer import OutputLayer
 
 Array = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -15,15 +16,19 @@ Ids = npt.NDArray[np.int64]
 class InputEmbedding:
     """Tokens 0 to V − 1 are rows of the table; token V is a row of zeros, with which Marian's decoders begin."""
 
-    tokens: Array  # (V, D)
+    tokens: Array | OutputLayer  # (V, D), or what else has these rows
     scale: float = 1.0
     positions: Array | None = None  # (P, D), learned or computed; None: attention knows of positions
     norm: Norm | None = None
 
     def __call__(self, ids: Ids, positions: Ids) -> Array:
         """Tokens (N,) at positions (N,) → (N, D)."""
-        x = self.tokens.take(ids, axis=0, mode="clip")
-        x[ids == len(self.tokens)] = 0
+        size = len(self.tokens)
+        if isinstance(self.tokens, OutputLayer):
+            x = self.tokens.rows(np.minimum(ids, size - 1))
+        else:
+            x = self.tokens.take(ids, axis=0, mode="clip")
+        x[ids == size] = 0
         x *= np.float32(self.scale)
         if self.positions is not None:
             x += self.positions[positions]

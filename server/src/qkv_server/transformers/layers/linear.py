@@ -14,8 +14,8 @@ Array = npt.NDArray[Any]
 # Bytes of a weight from which a second core is worth waking, by what bounds the product: for one row the memory alone,
 # which one core reads at two thirds of the rate of two, and a thread that sleeps takes 50 µs to begin.
 SHARED_BYTES_ONE_ROW, SHARED_BYTES = 8 * 2**20, 2**20
-# Multiplications up to which OpenBLAS reads operands where they lie, with AVX-512. Otherwise it packs the weight first:
-# a product (3072, 576) with 2 to 4 columns takes 2.6 times as long then, with 8 twice, with 16 a little more.
+# Multiplications up to which OpenBLAS reads operands where they lie, with AVX-512. Otherwise it packs them first: a
+# product (3072, 576) with 2 to 4 columns takes 2.6 times as long then, with 8 twice, with 16 a little more.
 SMALL_PRODUCT, KERNEL_ROWS = 10**6, 16
 
 
@@ -45,11 +45,14 @@ class Linear:
         return self.weight.flags.c_contiguous
 
     def product(self, x: Array, out: Array | None = None) -> Array:
-        """x·Wᵀ without the bias, (N, in) → (N, out), for callers that add it while rows are in the cache."""
+        """x·Wᵀ without the bias, (N, in) → (N, out), for callers that add it while rows are in the cache.
+
+        Into `out`, if given, it is one product, as is best for weights in Fortran order.
+        """
         shared = self.halves is not None and self.weight.nbytes >= (
             SHARED_BYTES if len(x) > 1 else SHARED_BYTES_ONE_ROW
         )
-        if not self.features_first or (len(x) == 1 and not shared):
+        if out is not None or not self.features_first or (len(x) == 1 and not shared):
             return np.matmul(x, self.weight.T, out=out)
         y = np.empty((len(self.weight), len(x)), np.float32)
         columns = x.T  # (in, N)
@@ -64,10 +67,7 @@ class Linear:
                 lambda: _multiply(self.weight[first], columns, y[first]),
                 lambda: _multiply(self.weight[second], columns, y[second]),
             )
-        if out is None:
-            return y.T
-        out[...] = y.T
-        return out
+        return y.T
 
 
 def _small_block(width: int, count: int) -> int:

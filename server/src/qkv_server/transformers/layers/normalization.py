@@ -1,12 +1,38 @@
 """Normalization over the last axis, float32 in and out. A row's result does not depend on the rows beside it.
 
-They are passes over the whole array: hand them blocks that stay in the cache (`cache_blocks`).
+These are passes over the whole array: hand them blocks that stay in the cache (`row_blocks`).
 """
+
+from dataclasses import dataclass
+from enum import Enum, auto
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
+
+
+class NormKind(Enum):
+    """How activations are normalized."""
+
+    LAYER = auto()  # `layer_norm`
+    RMS = auto()  # `rms_norm`
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Norm:
+    """A normalization with its parameters, as a layer of a stack."""
+
+    kind: NormKind
+    epsilon: float
+    weight: Array  # (D,)
+    bias: Array | None = None  # (D,), of NormKind.LAYER alone
+
+    def __call__(self, x: Array, out: Array | None = None) -> Array:
+        """(…, D) → (…, D); `out` may be x itself."""
+        if self.kind is NormKind.RMS:
+            return rms_norm(x, self.weight, self.epsilon, out)
+        return layer_norm(x, self.weight, self.bias, self.epsilon, out)
 
 
 def layer_norm(x: Array, weight: Array, bias: Array | None, epsilon: float, out: Array | None = None) -> Array:

@@ -1,6 +1,6 @@
 """Logits, the largest product of a small decoder's step: n rows with all of a vocabulary.
 
-Letters in the shapes: n streams, D hidden size, V vocabulary, b tokens of a block.
+Letters in the shapes: n streams, N tokens, D hidden size, V vocabulary, b tokens of a block.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.linear import SMALL_PRODUCT
 
 Array = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
 
-# OpenBLAS reads the operands of a product of up to 10^6 multiplications where they lie, on processors with AVX-512; it
-# packs larger ones first, which takes longer than to multiply few rows. Blocks of 64 tokens at 256 features are that
-# small for 61 rows: 1.6 ms for 16 rows and 32,000 tokens, 2.7 ms for 32, where one product takes 3.2 and 4.4 ms.
+# Tokens of a block. At 256 features it is a small product with up to 61 rows: all of 32,000 tokens take 1.6 ms for 16
+# rows and 2.7 ms for 32, where one product takes 3.2 and 4.4 ms.
 BLOCK = 64
-SMALL_PRODUCT = 10**6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,6 +27,16 @@ class OutputLayer:
     bias: Array | None  # (V,)
     vocabulary_size: int  # V
     halves: Halves | None = None
+
+    def __len__(self) -> int:
+        """V."""
+        return self.vocabulary_size
+
+    def rows(self, ids: Ids) -> Array:
+        """The rows W (N, D) of tokens (N,): a model whose input and output share a table has it once."""
+        width = self.blocks.shape[2]
+        rows: Array = self.blocks[ids // width, :, ids % width]
+        return rows
 
     def __call__(self, x: Array) -> Array:
         """(n, D) → (n, V), rows contiguous."""

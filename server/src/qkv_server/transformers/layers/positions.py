@@ -1,15 +1,24 @@
 """Where tokens stand, for stacks that turn queries and keys by it."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from qkv_server.core import LinearScaling, Llama3Scaling, YarnScaling
 from qkv_server.core.rotary_scaling import unscaled
-from qkv_server.transformers.stacks.description import RotaryDescription
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RotaryDescription:
+    """How positions turn queries and keys ("RoFormer", Su et al., 2021)."""
+
+    base: float
+    scaling: LinearScaling | YarnScaling | Llama3Scaling | None = None
 
 
 def rotary_turns(rotary: RotaryDescription, positions: Array, head_size: int) -> Array:

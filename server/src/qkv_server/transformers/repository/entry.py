@@ -1,9 +1,13 @@
 """What a repository of models says of each, why it does not give one, and what it asks of those that it loads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
+
+D = TypeVar("D")
+
+Admit = Callable[[int], None]  # hears how many bytes a model needs before they are taken; raises ModelFileError
 
 
 class State(Enum):
@@ -19,15 +23,23 @@ class UnknownNameError(KeyError):
 
 
 class UnusableError(Exception):
-    """The model is loading, or has failed; the message says why."""
-
-    def __init__(self, state: State, reason: str) -> None:
-        super().__init__(reason)
-        self.state = state
+    """The model could not be loaded; the message says why."""
 
 
-class NoRoomError(Exception):
-    """The memory budget is taken by models that are in use."""
+class NotYetError(Exception):
+    """Base of what is over by itself. `seconds` is how long what is waited for took the last time, 0 if unknown."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class LoadingError(NotYetError):
+    """The model is being loaded: for the first time, or again since it was asked for after it had been let go."""
+
+
+class NoRoomError(NotYetError):
+    """The memory budget is taken by models that are in use, or are being loaded for others."""
 
 
 class Loaded(Protocol):
@@ -35,7 +47,7 @@ class Loaded(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """What its weights take in memory."""
+        """What its weights take in memory: what was admitted."""
 
     @property
     def description(self) -> Any:
@@ -46,13 +58,10 @@ class Loaded(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A model of the repository, as it stands."""
+class Entry(Generic[D]):
+    """A model of the repository, as it stands; D is how its models are described."""
 
     name: str
-    path: Path
     state: State
-    reason: str  # why it cannot be used; empty if it can
-    description: Any | None  # of the last one loaded
-    nbytes: int  # of the last one loaded
-    in_memory: bool
+    reason: str  # why it cannot be used, or why the one that answers is not what the files are; empty else
+    description: D | None  # of the one that answers, or would be loaded again to do so; None if there is none

@@ -1,6 +1,7 @@
 """Decoder-only stacks: prompts are read in chunks, and many streams step together.
 
-Letters in the shapes: n streams, N tokens that are read, D hidden size, V vocabulary.
+Letters in the shapes: n streams, N tokens that are read, D hidden size, Hq query heads, Hkv key and value heads, Dh
+head size, F feed-forward size, V vocabulary.
 
 A stream's logits do not depend on what other streams hold, but their last bits on how many there are: BLAS has kernels
 of its own for one row, and for blocks of other sizes. With SmolLM2 (30 layers) and 1 to 20 streams, or a prompt in
@@ -16,18 +17,46 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.transformers.layers.attention import CausalAttention
-from qkv_server.transformers.layers.cache import KeyValueCache
 from qkv_server.transformers.layers.feed_forward import FeedForward
 from qkv_server.transformers.layers.halves import Halves
+from qkv_server.transformers.layers.input_embedding import InputEmbedding
+from qkv_server.transformers.layers.key_value_cache import KeyValueCache
 from qkv_server.transformers.layers.linear import Linear
-from qkv_server.transformers.layers.norm import Norm
-from qkv_server.transformers.layers.positions import rotary_turns
-from qkv_server.transformers.stacks.description import DecoderDescription, RotaryDescription
-from qkv_server.transformers.stacks.stepping import as_ids
+from qkv_server.transformers.layers.normalization import Norm
+from qkv_server.transformers.layers.positions import RotaryDescription, rotary_turns
+from qkv_server.transformers.stacks.stepping import as_ids, check_room
 
 Array = npt.NDArray[Any]
 
 SHARED_ROWS = 32  # tokens of a chunk from which two threads share them: fewer are bounded by reading weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerDescription:
+    """In what the layers of one decoder may differ."""
+
+    window: int | None = None  # keys that a query sees, its own included; None: all
+    rotary: RotaryDescription | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecoderDescription:
+    """What tells a decoder from others, beside its parameters: its sizes and choices."""
+
+    architecture: str  # model_type of its config
+    vocabulary_size: int  # V
+    context_tokens: int
+    hidden_size: int  # D
+    heads: int  # Hq
+    kv_heads: int  # Hkv
+    head_size: int  # Dh
+    feed_forward_size: int  # F
+    norm_epsilon: float
+    layers: tuple[LayerDescription, ...]
+    scale: float  # of scores
+    softcap: float = 0.0  # of scores; 0 is off
+    output_softcap: float = 0.0  # of logits; 0 is off
+    end_ids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -48,7 +77,7 @@ class DecoderLayer:
         are shared, and no half waits for the other but there.
         """
         attention = self.attention
-        projected = attention.room_for(len(x))
+        projected = attention.empty_projection(len(x))
 
         def before(rows: slice) -> None:
             normalized = self.attention_norm(x[rows])
@@ -84,8 +113,7 @@ class DecoderModel:
     """A loaded decoder (a `stepping.SteppingModel`)."""
 
     description: DecoderDescription
-    embedding: Array  # (V, D)
-    positions: Array | None  # (context_tokens, D), learned; None: positions turn queries and keys
+    embedding: InputEmbedding
     layers: Sequence[DecoderLayer]
     last_norm: Norm
     output: Linear  # (V, D)
@@ -116,7 +144,7 @@ class DecoderModel:
         """Read some tokens, at least one: the logits (V,) float32 of what follows the last."""
         if not len(ids):
             raise ValueError("there are no tokens to read")
-        stream.room_for(len(ids))
+        check_room(stream, len(ids))
         logits: Array = self._read([stream], ids)[0]
         stream.length += len(ids)
         return logits
@@ -126,7 +154,7 @@ class DecoderModel:
         if len(streams) != len(ids):
             raise ValueError(f"there are {len(ids)} tokens for {len(streams)} streams")
         for stream in streams:
-            stream.room_for(1)
+            check_room(stream, 1)
         logits = self._read(streams, ids)
         for stream in streams:
             stream.length += 1
@@ -137,12 +165,8 @@ class DecoderModel:
         about = self.description
         tokens = as_ids(ids, self.vocabulary_size)
         chunk = np.arange(len(tokens)) if len(streams) == 1 else 0
-        places = np.array([stream.length for stream in streams]) + chunk  # (N,)
-        x = self.embedding[tokens]
-        if about.embedding_scale != 1:
-            x *= np.float32(about.embedding_scale)
-        if self.positions is not None:
-            x += self.positions[places]
+        places = np.array([stream.length for stream in streams], np.int64) + chunk  # (N,)
+        x = self.embedding(tokens, places)
         turns: dict[RotaryDescription | None, Array | None] = {None: None}
         for number, (layer, kind) in enumerate(zip(self.layers, about.layers, strict=True)):
             if kind.rotary is not None and kind.rotary not in turns:

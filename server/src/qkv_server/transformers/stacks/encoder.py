@@ -14,10 +14,10 @@ from qkv_server.core import Problem, Quantity, RelativeBias, Scoring, attention
 from qkv_server.core.packed import packed_attention
 from qkv_server.core.precision import FLOAT32
 from qkv_server.core.scratch import scratch
-from qkv_server.transformers.layers.cache_blocks import cache_blocks
 from qkv_server.transformers.layers.feed_forward import FeedForward
 from qkv_server.transformers.layers.linear import Linear
-from qkv_server.transformers.layers.norm import Norm
+from qkv_server.transformers.layers.normalization import Norm
+from qkv_server.transformers.layers.row_blocks import row_blocks
 
 Array = npt.NDArray[np.float32]
 
@@ -103,7 +103,7 @@ class Encoder:
             self._add(x, partial(layer.attention, lengths=lengths), layer.attention_norm)
             self._add(x, layer.feed_forward, layer.feed_forward_norm)
         if self.last_norm is not None:
-            for rows in cache_blocks(*x.shape):
+            for rows in row_blocks(*x.shape):
                 self.last_norm(x[rows], out=x[rows])
         watch(len(self.layers), x[:tokens])
         return x[:tokens]
@@ -117,11 +117,11 @@ class Encoder:
         """One block of a layer on (N, D), in place."""
         if self.norm_first:
             normalized = scratch("normalized states", x.shape, FLOAT32)
-            for rows in cache_blocks(*x.shape):
+            for rows in row_blocks(*x.shape):
                 norm(x[rows], out=normalized[rows])
             x += block(normalized)
             return
         found = block(x)
-        for rows in cache_blocks(*x.shape):
+        for rows in row_blocks(*x.shape):
             x[rows] += found[rows]
             norm(x[rows], out=x[rows])

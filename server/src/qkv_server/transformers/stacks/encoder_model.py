@@ -5,15 +5,13 @@ Letters in the shapes: n texts, L tokens of one of them, D hidden size, H heads,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from qkv_server.core import Spread, one_after_another
 from qkv_server.transformers.layers.input_embedding import InputEmbedding
 from qkv_server.transformers.layers.linear import Linear
-from qkv_server.transformers.stacks.embedding import PACK_TOKENS, Pooling, normalize, packs, pool
+from qkv_server.transformers.stacks.embedding import Pooling, normalize, packs, pool
 from qkv_server.transformers.stacks.encoder import Encoder
 from qkv_server.transformers.stacks.stepping import as_ids
 
@@ -55,34 +53,32 @@ class EncoderModel:
     classifier: Linear | None = None  # (K, D), of labels for tokens
 
     def embed(
-        self,
-        texts: Sequence[Sequence[int]],
-        pooling: Pooling | None = None,
-        normalized: bool | None = None,
-        spread: Spread = one_after_another,
-        threads: int = 1,
+        self, texts: Sequence[Sequence[int]], pooling: Pooling | None = None, normalized: bool | None = None
     ) -> Array:
         """One vector for each of n texts, given as tokens: (n, D). A text without tokens gets zeros.
 
-        Pooling and normalization are those that the model was trained with, unless others are given. `spread` runs its
-        tasks on about so many `threads`. Raises ValueError for a text of more than `context_tokens` tokens, or for
-        tokens that the vocabulary does not have.
+        Pooling and normalization are those that the model was trained with, unless others are given. It computes in the
+        calling thread; `embedding_queue` uses several. Raises ValueError for a text of more than `context_tokens`
+        tokens, or for tokens that the vocabulary does not have.
         """
         pooling = pooling or self.description.pooling
-        for number, text in enumerate(texts):
-            self._check(text, f"text {number}")
+        self.check(texts)
         vectors = np.zeros((len(texts), self.description.hidden_size), np.float32)
         with_tokens = [number for number, text in enumerate(texts) if len(text)]
-        lengths = [len(texts[number]) for number in with_tokens]
-
-        def embed_pack(pack: list[int]) -> None:
+        for pack in packs([len(texts[number]) for number in with_tokens]):
             numbers = [with_tokens[place] for place in pack]
-            states = self.encoder(self._embedded([texts[number] for number in numbers]), [lengths[i] for i in pack])
-            vectors[numbers] = pool(states, [lengths[place] for place in pack], pooling)
-
-        share = -(-sum(lengths) // threads)
-        spread([partial(embed_pack, pack) for pack in packs(lengths, min(PACK_TOKENS, share))])
+            of_pack = [texts[number] for number in numbers]
+            vectors[numbers] = pool(self.states(of_pack), [len(text) for text in of_pack], pooling)
         return normalize(vectors) if (self.description.normalized if normalized is None else normalized) else vectors
+
+    def check(self, texts: Sequence[Sequence[int]]) -> None:
+        """Raise ValueError unless the model can read all texts."""
+        for number, text in enumerate(texts):
+            self._check(text, f"text {number}")
+
+    def states(self, texts: Sequence[Sequence[int]]) -> Array:
+        """The last hidden states (N, D) of the N tokens of some texts, computed together; none is empty."""
+        return self.encoder(self._embedded(texts), [len(text) for text in texts])
 
     def encode(
         self,

@@ -4,42 +4,22 @@ Sources of like length are encoded together and step together; an answer that ha
 """
 
 from collections.abc import Sequence
-from functools import partial
 
-from qkv_server.core import Spread, one_after_another
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel, M
-from qkv_server.transformers.text.tokenizer import Tokenizer
 
-BATCH_SIZE = 32  # streams: with fewer, each product reads all weights for less; with more, threads share worse
-
-
-def translate(
-    model: EncoderDecoderModel[M], tokenizer: Tokenizer, texts: Sequence[str], spread: Spread = one_after_another
-) -> list[str]:
-    """The likeliest answer, token by token, to each text, which is one that the model reads at a time.
-
-    `spread` runs the batches. Raises TextError for what is no text, ValueError for one of too many tokens.
-    """
-    sources = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
-    return [tokenizer.decode(answer) for answer in greedy(model, sources, spread)]
+BATCH_SIZE = 64  # streams: with fewer, each product reads all weights for less; with more, it gains no more
 
 
 def greedy(
-    model: EncoderDecoderModel[M],
-    sources: Sequence[Sequence[int]],
-    spread: Spread = one_after_another,
-    batch_size: int = BATCH_SIZE,
+    model: EncoderDecoderModel[M], sources: Sequence[Sequence[int]], batch_size: int = BATCH_SIZE
 ) -> list[list[int]]:
     """The likeliest answer, token by token, to each source, its end left out. Raises ValueError as `start` does."""
     answers: list[list[int]] = [[] for _ in sources]
     by_length = sorted(range(len(sources)), key=lambda place: len(sources[place]), reverse=True)
-    batches = [by_length[begin : begin + batch_size] for begin in range(0, len(by_length), batch_size)]
-
-    def answer(batch: Sequence[int]) -> None:
+    for begin in range(0, len(by_length), batch_size):
+        batch = by_length[begin : begin + batch_size]
         for place, tokens in zip(batch, _batch(model, [sources[place] for place in batch]), strict=True):
             answers[place] = tokens
-
-    spread([partial(answer, batch) for batch in batches])
     return answers
 
 

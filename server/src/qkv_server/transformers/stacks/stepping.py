@@ -64,6 +64,12 @@ class SteppingModel(Protocol[S_contra]):
         """
 
 
+def check_room(stream: Stream, tokens: int) -> None:
+    """Raise ValueError if so many more tokens do not fit into a stream."""
+    if stream.length + tokens > stream.capacity:
+        raise ValueError(f"{stream.length} tokens and {tokens} more do not fit into {stream.capacity}")
+
+
 def as_ids(ids: Sequence[int], vocabulary_size: int) -> npt.NDArray[np.int64]:
     """Tokens as an array; raises ValueError for one that the vocabulary does not have."""
     array = np.asarray(ids, np.int64)

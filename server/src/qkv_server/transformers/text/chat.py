@@ -57,12 +57,19 @@ def render(
     return "".join(pieces)
 
 
+def check_template(template: str) -> None:
+    """Raise TemplateError for what is no template."""
+    _compiled(template)
+
+
 @functools.lru_cache(maxsize=64)
 def _compiled(template: str) -> jinja2.Template:
     try:
         return _environment().from_string(template)
-    except jinja2.TemplateError as error:
-        raise TemplateError(f"the chat template is no Jinja: {error}") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise TemplateError(f"the chat template is no Jinja: {error.message}, line {error.lineno}") from error
+    except Exception as error:  # Python compiles what Jinja makes of it, and has bounds of its own
+        raise TemplateError(f"the chat template cannot be compiled: {error}") from error
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):

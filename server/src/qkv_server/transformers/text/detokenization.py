@@ -29,9 +29,9 @@ class Detokenizer:
         self._new: list[int] = []  # tokens whose text was not given out, or not the whole of it
         self._given = 0  # characters of the text of new tokens that were
 
-    def add(self, token: int) -> str:
-        """The text that the next token finishes; it may be empty."""
-        self._new.append(token)
+    def add(self, tokens: Sequence[int]) -> str:
+        """The text that the next tokens finish; it may be empty."""
+        self._new += tokens
         text = self._text_of_new()
         finished = len(text) - _unfinished(text)
         piece = text[self._given : finished]

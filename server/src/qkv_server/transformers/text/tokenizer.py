@@ -46,11 +46,6 @@ class Tokenizer:
         return cls(backend, special_tokens or {}, chat_template)
 
     @property
-    def vocabulary_size(self) -> int:
-        """The number of tokens, added ones too."""
-        return self.backend.get_vocab_size(with_added_tokens=True)
-
-    @property
     def highest_id(self) -> int:
         """The largest number of a token; −1 if there are none."""
         return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1)

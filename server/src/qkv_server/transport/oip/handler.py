@@ -37,7 +37,7 @@ from qkv.third_party.open_inference_pb2 import (
 )
 from qkv.wire import Draft, Received
 from qkv_server.service.calls import Calls, Method
-from qkv_server.service.errors import ServiceError, UnknownModelError
+from qkv_server.service.errors import STOPPING, ServiceError, StoppingError, UnknownModelError
 from qkv_server.service.limits import Limits
 from qkv_server.service.workers import Prepared
 from qkv_server.transport.forms import BINARY
@@ -125,7 +125,7 @@ class Inference:
         response = RepositoryIndexResponse()
         for model in self._models if self._ready or not request.ready else ():
             metadata = model.metadata()
-            state, reason = (READY, "") if self._ready else (UNAVAILABLE, "the server is stopping")
+            state, reason = (READY, "") if self._ready else (UNAVAILABLE, STOPPING)
             response.models.add(name=metadata.name, version=metadata.version, state=state, reason=reason)
         return response
 
@@ -143,7 +143,7 @@ class Inference:
                 await asyncio.wait({coming, closed}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
                     coming.cancel()
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+                    await refuse(StoppingError(), context)
                 payload = coming.result()
                 if not isinstance(payload, bytes):
                     return  # the client has asked all that it wanted

@@ -1,11 +1,13 @@
 """What is wrong with the fields of a request, collected, so that it is told at once."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 from qkv import Violation
+from qkv_server.core.violations import MOST_TOLD
 from qkv_server.service.errors import InvalidRequestError
 
-MOST_TOLD = 100  # of repeated fields; more than a status holds
+NO_TOKENS = "has no tokens, expected one at least"
 
 
 class Violations:
@@ -21,8 +23,11 @@ class Violations:
 
     def within(self, field: str, number: float, least: float, most: float | None = None) -> None:
         """Note a number that is not between two, both included, or no number at all."""
-        if not (least <= number and (number <= most if most is not None else number < float("inf"))):
-            expected = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+        if not (least <= number and (number <= most if most is not None else isfinite(number))):
+            if most is not None:
+                expected = f"from {least:g} to {most:g}"
+            else:
+                expected = f"at least {least:g}" if isfinite(number) else f"a finite number from {least:g}"
             self.note(field, f"is {number:g}, expected {expected}")
 
     def some(self, field: str, given: Sequence[object]) -> None:

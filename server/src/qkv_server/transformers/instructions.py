@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from qkv_server.transformers.files.model_files import ModelFiles
+from qkv_server.transformers.families.answers import tasks
+from qkv_server.transformers.families.constraints import constraints
+from qkv_server.transformers.files import ModelFiles
+from qkv_server.transformers.generation.rewriting import Instruction
+from qkv_server.transformers.loading import Writer
 from qkv_server.transformers.stacks.decoder import DecoderModel
 from qkv_server.transformers.stacks.encoder_decoder import EncoderDecoderModel
 from qkv_server.transformers.text.chat import render
 from qkv_server.transformers.text.languages import Pair, name_of
-
-Model = DecoderModel | EncoderDecoderModel[Any]
 
 SENTENCE_TOKENS = 128  # that are translated at a time, as in Bergamot: its models were trained on sentences
 PART_TOKENS = 2048  # that are summarized at a time
@@ -22,36 +23,26 @@ TRANSLATION_LEAST = 32  # … or so many, for texts of a few tokens
 _T5_TRANSLATION = re.compile(r"translation_([a-z]+)_to_([a-z]+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
-    """How a model is asked to rewrite a text."""
-
-    prompt: Callable[[str], Sequence[int]]  # the tokens that ask for a part of the text
-    part_tokens: int  # the most of such a part, without those that say what is asked
-    packed: bool  # parts are as many sentences as fit; else single sentences
-    answer_tokens: Callable[[int], int]  # the most of an answer to a part of so many; 0: what the model was made for
-
-
 def is_instructed(files: ModelFiles) -> bool:
     """Whether a model can be asked in words: it has a template of chats."""
     return files.tokenizer.chat_template is not None
 
 
-def can_translate(files: ModelFiles, model: Model) -> bool:
+def can_translate(files: ModelFiles, model: Writer) -> bool:
     """Whether a model can be asked for translations."""
     if isinstance(model, EncoderDecoderModel):
         return files.config.get("model_type") == "marian" or bool(language_pairs(files))
     return is_instructed(files)
 
 
-def can_summarize(files: ModelFiles, model: Model) -> bool:
+def can_summarize(files: ModelFiles, model: Writer) -> bool:
     """Whether a model can be asked for summaries."""
-    return "summarization" in _tasks(files) if isinstance(model, EncoderDecoderModel) else is_instructed(files)
+    return "summarization" in tasks(files) if isinstance(model, EncoderDecoderModel) else is_instructed(files)
 
 
 def language_pairs(files: ModelFiles) -> tuple[Pair, ...]:
     """The pairs that a model was made for, as far as its files say."""
-    of_tasks = (_T5_TRANSLATION.fullmatch(name) for name in _tasks(files))
+    of_tasks = (_T5_TRANSLATION.fullmatch(name) for name in tasks(files))
     return files.languages or tuple((match[1], match[2]) for match in of_tasks if match)
 
 
@@ -64,12 +55,12 @@ def chat_tokens(files: ModelFiles, messages: Sequence[Mapping[str, str]]) -> lis
     return files.tokenizer.encode(text, special_tokens=False).ids
 
 
-def translation(files: ModelFiles, model: Model, pair: Pair) -> Instruction:
+def translation(files: ModelFiles, model: Writer, pair: Pair) -> Instruction:
     """How a model that can translate is asked to; an empty source language is for it to find out."""
     source, target = pair
     if isinstance(model, EncoderDecoderModel):
-        prefix = _tasks(files).get(f"translation_{source}_to_{target}", {}).get("prefix", "")
-        return _by_prefix(files, model, prefix, SENTENCE_TOKENS, packed=False, most=0)
+        task = f"translation_{source}_to_{target}"
+        return _by_prefix(files, model, task, SENTENCE_TOKENS, packed=False, most=0)
     languages = f"from {name_of(source)} to {name_of(target)}" if source else f"to {name_of(target)}"
     return _in_words(
         files,
@@ -81,12 +72,12 @@ def translation(files: ModelFiles, model: Model, pair: Pair) -> Instruction:
     )
 
 
-def summary(files: ModelFiles, model: Model) -> Instruction:
+def summary(files: ModelFiles, model: Writer) -> Instruction:
     """How a model that can summarize is asked to."""
     if isinstance(model, EncoderDecoderModel):
-        task = _tasks(files)["summarization"]
-        most = task.get("max_length") or files.generation.get("max_length") or SUMMARY_TOKENS
-        return _by_prefix(files, model, task.get("prefix") or "", PART_TOKENS, packed=True, most=most)
+        of_task = tasks(files)["summarization"]
+        most = of_task.get("max_length") or files.generation.get("max_length") or SUMMARY_TOKENS
+        return _by_prefix(files, model, "summarization", PART_TOKENS, packed=True, most=most)
     return _in_words(
         files,
         model,
@@ -97,15 +88,11 @@ def summary(files: ModelFiles, model: Model) -> Instruction:
     )
 
 
-def _tasks(files: ModelFiles) -> Mapping[str, Any]:
-    """What a config says of the tasks that a model was made for."""
-    tasks = files.config.get("task_specific_params")
-    return tasks if isinstance(tasks, Mapping) else {}
-
-
 def _by_prefix(
-    files: ModelFiles, model: EncoderDecoderModel[Any], prefix: str, tokens: int, *, packed: bool, most: int
+    files: ModelFiles, model: EncoderDecoderModel[Any], task: str, tokens: int, *, packed: bool, most: int
 ) -> Instruction:
+    prefix = tasks(files).get(task, {}).get("prefix") or ""
+
     def prompt(text: str) -> Sequence[int]:
         return files.tokenizer.encode(prefix + text).ids
 
@@ -114,6 +101,7 @@ def _by_prefix(
         part_tokens=max(1, min(tokens, model.source_tokens - len(prompt("")))),
         packed=packed,
         answer_tokens=lambda _: most,
+        constraints=constraints(files, task, encoder_decoder=True),
     )
 
 
@@ -130,5 +118,10 @@ def _in_words(
         return chat_tokens(files, [{"role": "user", "content": f"{words}\n\n{text}"}])
 
     room = model.context_tokens - len(prompt(""))
-    part_tokens = max(1, min(tokens, room // 2))
-    return Instruction(prompt=prompt, part_tokens=part_tokens, packed=packed, answer_tokens=answer_tokens)
+    return Instruction(
+        prompt=prompt,
+        part_tokens=max(1, min(tokens, room // 2)),
+        packed=packed,
+        answer_tokens=answer_tokens,
+        constraints=constraints(files, encoder_decoder=False),
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance.conftest import Agree
 from packaged import packaged
 from threadpoolctl import threadpool_limits
 
@@ -15,8 +16,10 @@ from qkv_server.transformers.files import read_model
 from qkv_server.transformers.loading import load
 from qkv_server.transformers.stacks.decoder import DecoderModel
 
-ITEMS: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "goldens" / "smollm2.json").read_text())["items"]
-TOLERANCE = 1e-3  # of logits, absolute
+ITEMS: list[dict[str, Any]] = json.loads((Path(__file__).parent.parent / "goldens" / "smollm2.json").read_text())[
+    "items"
+]
+TOLERANCE = 1e-3  # of logits
 CLEAR_MARGIN = 0.05  # between the two best tokens, from which on rounding does not choose
 
 
@@ -35,16 +38,16 @@ def smollm2() -> Iterator[DecoderModel]:
 
 @pytest.mark.parametrize("item", ITEMS, ids=lambda item: item["name"])
 @pytest.mark.parametrize("chunk", [16, 1000])
-def test_logits_are_those_of_the_oracle(smollm2: DecoderModel, item: dict[str, Any], chunk: int) -> None:
+def test_logits_are_those_of_the_oracle(smollm2: DecoderModel, item: dict[str, Any], chunk: int, agree: Agree) -> None:
     """After a prompt, read whole or in chunks, the likeliest tokens have the oracle's logits within 1e-3."""
     ids = item["input_ids"]
     stream = smollm2.new_stream(len(ids))
     for begin in range(0, len(ids), chunk):
         logits = smollm2.prefill(stream, ids[begin : begin + chunk])
-    np.testing.assert_allclose(logits[item["top20_ids"]], item["top20_logits"], rtol=0, atol=TOLERANCE)
+    agree(logits[item["top20_ids"]], item["top20_logits"], within=TOLERANCE, of="logits")
     assert set(np.argpartition(logits, -10)[-10:]) <= set(item["top20_ids"])
     if "every_16th_logit" in item:
-        np.testing.assert_allclose(logits[::16], item["every_16th_logit"], rtol=0, atol=TOLERANCE)
+        agree(logits[::16], item["every_16th_logit"], within=TOLERANCE, of="logits")
 
 
 def test_greedy_answers_are_those_of_the_oracle(smollm2: DecoderModel) -> None:
