@@ -134,7 +134,7 @@ def test_a_call_that_outlasts_the_grace_is_ended(held: Held, aside: ThreadPoolEx
     call = aside.submit(ask, server)
     server.wait_for(UNDER_WAY)
     server.terminate()
-    with pytest.raises(qkv.UnavailableError):
+    with pytest.raises(qkv.UnavailableError, match="the server is stopping"):
         call.result(SECONDS)
     assert server.stop() == 0
     assert "giving up on calls that took longer than 0.1 s" in server.log

@@ -110,7 +110,7 @@ main.add_command(command_models.models)
     type=click.IntRange(1),
     default=DEFAULTS.model_limits.stream_bytes,
     show_envvar=True,
-    help="The most memory that the answers which a model works on may take for what they remember. One begins when "
+    help="The most memory that the answers which one model works on may take for what they remember. One begins when "
     "there is room for it at its longest: set max_tokens in requests to have more of them at once.",
 )
 @click.option(
@@ -132,7 +132,7 @@ main.add_command(command_models.models)
     type=click.IntRange(0),
     default=DEFAULTS.model_limits.cache_bytes,
     show_envvar=True,
-    help="The most memory in which a model keeps what it has computed of earlier prompts, for later ones.",
+    help="The most memory in which each model keeps what it has computed of earlier prompts, for later ones.",
 )
 @click.option("--tls-certificate", type=FILE, show_envvar=True, help="PEM certificate chain: serve TCP with TLS.")
 @click.option("--tls-key", type=FILE, show_envvar=True, help="PEM private key of the certificate.")

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import sys
 
-from qkv import ChatMessage, Client
+from qkv import CallError, ChatMessage, Client
 from qkv.cli import answers, texts
 
 NAME = "chat"
@@ -47,6 +47,9 @@ def run(client: Client, options: argparse.Namespace) -> int:
                     _ask(client, messages, said, options)
                 except KeyboardInterrupt:
                     del messages[begun:]
+                except CallError as error:  # what was said before is not lost
+                    del messages[begun:]
+                    print(f"qkv: {error}", file=sys.stderr)
     finally:
         print()  # what the shell says next begins a line
     return 0

@@ -74,7 +74,10 @@ def cached_attention(
 def _rows(lengths: tuple[int, ...], heads: int) -> tuple[Array, Array]:
     """Where the scores of each head of each stream begin, one row after another, and how many they are: (n·Hq,)."""
     widths = np.repeat(lengths, heads)
-    return np.cumsum(widths) - widths, widths
+    begins = np.cumsum(widths) - widths
+    for shared in (begins, widths):
+        shared.setflags(write=False)
+    return begins, widths
 
 
 def chunk_attention(

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import grpc
 
-from qkv_server.service.errors import StoppingError
+from qkv_server.service.errors import STOPPING, StoppingError
 from qkv_server.transport.status import refuse
+
+LAST_WORDS_SECONDS = 1.0  # for callers to take the answer that their calls are given up
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
@@ -25,7 +28,7 @@ class CallsUnderWay(grpc.GenericRpcHandler):
 
     def __init__(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         self._handlers = handlers
-        self._count = 0
+        self._tasks: dict[Context, asyncio.Task[Any]] = {}
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -34,12 +37,16 @@ class CallsUnderWay(grpc.GenericRpcHandler):
         """Refuse further calls, unrun."""
         self._closed = True
 
-    async def ended(self, seconds: float) -> None:
-        """Wait until every call has ended, its answer handed to its connection, or for so many seconds."""
-        try:
+    async def ended(self, seconds: float) -> bool:
+        """Whether every call ends, its answer handed to its connection, within so many seconds."""
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
-        except TimeoutError:
-            return
+        return self._idle.is_set()
+
+    def give_up(self) -> None:
+        """End the calls that have not ended, with the reason."""
+        for task in self._tasks.values():
+            task.cancel(STOPPING)
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """The handler of a call; None for methods that nobody has."""
@@ -53,17 +60,24 @@ class CallsUnderWay(grpc.GenericRpcHandler):
         behaviour: Behaviour = getattr(handler, kind)
 
         async def serve(request: Any, context: Context) -> Any:
-            self._count += 1
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - for mypy: this is a coroutine
+            self._tasks[context] = task
             self._idle.clear()
             context.add_done_callback(self._end)  # type: ignore[arg-type]  # the stubs' callback is no protocol
-            return await behaviour(request, context)
+            try:
+                return await behaviour(request, context)
+            except asyncio.CancelledError as error:
+                if error.args != (STOPPING,):
+                    raise
+                await refuse(StoppingError(), context)
 
         counted: Handler = handler._replace(**{kind: serve})
         return counted
 
-    def _end(self, _: Context) -> None:
-        self._count -= 1
-        if not self._count:
+    def _end(self, context: Context) -> None:
+        del self._tasks[context]
+        if not self._tasks:
             self._idle.set()
 
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from qkv import tune_allocator
 from qkv_server.operations.addresses import AddressError, check, is_unix
-from qkv_server.operations.calls_under_way import CallsUnderWay
+from qkv_server.operations.calls_under_way import LAST_WORDS_SECONDS, CallsUnderWay
 from qkv_server.operations.health import Health
 from qkv_server.operations.models import WatchedModels
 from qkv_server.operations.settings import Settings, TLSFiles
@@ -117,8 +117,10 @@ class Server:
     async def _stop_grpc(self) -> None:
         begun = time.monotonic()
         self._under_way.close()
-        await self._under_way.ended(self._settings.grace_seconds)
-        await self._server.stop(max(0.0, begun + self._settings.grace_seconds - time.monotonic()))
+        if not await self._under_way.ended(self._settings.grace_seconds):
+            self._under_way.give_up()
+            await self._under_way.ended(LAST_WORDS_SECONDS)
+        await self._server.stop(max(LAST_WORDS_SECONDS, begun + self._settings.grace_seconds - time.monotonic()))
 
 
 async def run(settings: Settings) -> None:

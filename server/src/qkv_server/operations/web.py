@@ -11,9 +11,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from qkv_server.operations.addresses import listen
+from qkv_server.operations.calls_under_way import LAST_WORDS_SECONDS
 from qkv_server.service.errors import STOPPING
-
-LAST_WORDS_SECONDS = 1.0  # for callers to take the answer that their calls are given up
 
 
 @dataclass(frozen=True, slots=True)

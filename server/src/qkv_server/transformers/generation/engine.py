@@ -42,9 +42,7 @@ class EngineSettings:
     streams: int = 16  # that are worked on at a time
     queue: int = 64  # requests that may wait for a stream
     chunk_tokens: int = 128  # of prompts that are read between two steps: larger ones stall answers, smaller cost more
-    double_work_tokens: float = (
-        math.inf
-    )  # that a stream remembers where to read one more is twice the work of the first
+    double_work_tokens: float = math.inf  # remembered by a stream where one more is twice the work of the first
     most_tokens: int = 4096  # of one answer
     stream_bytes: int = 4 * 2**30  # of the streams that are worked on, each at its longest
     piece_seconds: float = 0.0  # between two pieces of an answer at least: what comes meanwhile is told in one
