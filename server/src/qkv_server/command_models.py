@@ -3,13 +3,13 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
+from qkv.cli.tables import parameter_count, rounded
 from qkv_server.operations.server import MissingExtraError
 from qkv_server.packaged_models import PACKAGED, packaged_model
 from qkv_server.transformers import gguf_parts
@@ -90,8 +90,8 @@ def _row(name: str, path: Path) -> tuple[str, ...]:
         name,
         "ready",
         str(files.config.get("model_type")),
-        _scaled(files.weights.parameters, ("", "k", "M", "B")),
-        _scaled(files.weights.nbytes, (" B", " kB", " MB", " GB")),
+        parameter_count(files.weights.parameters),
+        rounded(files.weights.nbytes, "B"),
     )
 
 
@@ -105,15 +105,6 @@ def _loaded(name: str, path: Path) -> "ModelFiles":
     files = read_model(path, _progress_of(name))
     load(files)
     return files
-
-
-def _scaled(number: float, units: Sequence[str]) -> str:
-    """135M, 22.7M, 1.24B: three digits are enough to know a model by."""
-    for unit in units[:-1]:
-        if number < 999.5:
-            return f"{number:.3g}{unit}"
-        number /= 1000
-    return f"{number:.3g}{units[-1]}"
 
 
 def _add(folder: Path, name: str, path: Path, *, copy: bool) -> None:
@@ -133,7 +124,7 @@ def _add(folder: Path, name: str, path: Path, *, copy: bool) -> None:
                 place.symlink_to(path)
     except (ModelFileError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    parameters = _scaled(files.weights.parameters, ("", "k", "M", "B"))
+    parameters = parameter_count(files.weights.parameters)
     click.echo(f"{name}: {files.config.get('model_type')}, {parameters} parameters")
 
 
@@ -150,7 +141,7 @@ def _copy(name: str, path: Path, place: Path) -> "ModelFiles":
             shutil.copytree(path, copied)
         else:
             copied.mkdir()
-            for part in filter(Path.exists, gguf_parts.parts(file)):
+            for part in gguf_parts.present(file):
                 shutil.copyfile(part, copied / part.name)
         files = _loaded(name, copied)
         place.unlink(missing_ok=True)  # a link to the same model

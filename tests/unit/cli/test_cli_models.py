@@ -14,7 +14,7 @@ from model_serving import FAILED, GO, WHY, Golden, serving_models
 from PIL import Image
 
 import qkv
-from qkv.cli.tables import rounded
+from qkv.cli.tables import parameter_count, rounded
 
 from .conftest import Run, one_line, type_in
 
@@ -154,6 +154,11 @@ def test_text_that_is_no_utf_8_is_said_to_be(
 def test_sizes_have_three_digits(number: int, unit: str, said: str) -> None:
     """A size is told in three digits and the unit that they need, and not at all where it is not known."""
     assert rounded(number, unit) == said
+
+
+def test_parameters_are_counted_in_billions() -> None:
+    """A thousand million parameters are 1 B, as in the names of models."""
+    assert [parameter_count(number) for number in (24_200, 134_515_008, 1_235_814_400)] == ["24.2 k", "135 M", "1.24 B"]
 
 
 @pytest.mark.parametrize(

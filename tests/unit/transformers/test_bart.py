@@ -57,7 +57,14 @@ def test_positions_bound_source_and_answer() -> None:
             "{'summarization': 5}, expected a mapping for 'summarization'",
         ),
         ({"task_specific_params": {"a": {"prefix": 5}}}, "{'a': {'prefix': 5}}, expected a text as prefix of 'a'"),
-        ({"task_specific_params": {"a": {"max_length": "x"}}}, "expected a whole number from 1 to 2147483647 as max_l"),
+        (
+            {"task_specific_params": {"a": {"max_length": "x"}}},
+            "config has 'max_length' of a task: 'x', expected a whole number above 1",
+        ),
+        (
+            {"task_specific_params": {"a": {"max_length": 1}}},
+            "config has 'max_length' of a task: 1, expected a whole number above 1",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> None:
@@ -76,6 +83,7 @@ def test_what_cannot_be_is_named(changed: dict[str, object], message: str) -> No
         ({"bad_words_ids": "x"}, "'bad_words_ids': 'x', expected lists of numbers of tokens, below 301"),
         ({"max_length": 2}, "'max_length': 2, expected a whole number above 2"),
         ({"max_new_tokens": 0}, "'max_new_tokens': 0, expected a whole number above 0"),
+        ({"max_new_tokens": 5, "max_length": "abc"}, "'max_length': 'abc', expected a whole number above 2"),
         ({"eos_token_id": "1"}, "'eos_token_id': '1', expected the number of a token, below 301, or a list of them"),
         (
             {"eos_token_id": [[2]]},

@@ -120,10 +120,13 @@ def test_new_tokens_are_counted_behind_what_was_asked() -> None:
     [
         ({"no_repeat_ngram_size": -1}, "generation_config has 'no_repeat_ngram_size': -1, expected a whole number"),
         ({"min_length": "long"}, "generation_config has 'min_length': 'long', expected a whole number"),
-        ({"bad_words_ids": [5]}, r"generation_config has 'bad_words_ids': \[5\], expected lists of tokens"),
-        ({"bad_words_ids": [[5.5]]}, r"generation_config has 'bad_words_ids': \[\[5.5\]\], expected lists of tokens"),
+        ({"bad_words_ids": [5]}, r"generation_config has 'bad_words_ids': \[5\], expected lists of numbers of tokens"),
+        ({"bad_words_ids": [[5.5]]}, r"'bad_words_ids': \[\[5.5\]\], expected lists of numbers of tokens, below 301"),
+        ({"bad_words_ids": [[5, 301]]}, r"'bad_words_ids': \[\[5, 301\]\], expected lists .* of tokens, below 301"),
         ({"suppress_tokens": [True]}, r"generation_config has 'suppress_tokens': \[True\], expected the number of a"),
+        ({"suppress_tokens": [301]}, r"'suppress_tokens': \[301\], expected the number of a token, below 301"),
         ({"forced_eos_token_id": "end"}, "generation_config has 'forced_eos_token_id': 'end', expected the number"),
+        ({"forced_eos_token_id": 99999}, "'forced_eos_token_id': 99999, expected the number of a token, below 301"),
     ],
 )
 def test_what_cannot_be_is_refused(generation: dict[str, Any], message: str) -> None:
@@ -134,9 +137,16 @@ def test_what_cannot_be_is_refused(generation: dict[str, Any], message: str) -> 
 
 def test_what_a_task_cannot_have_is_refused() -> None:
     """A setting of a task is checked with the others, before anybody asks for the task."""
-    files = files_of({"task_specific_params": {"summarization": {"min_length": 1.5}}}, {})
-    with pytest.raises(ModelFileError, match=r"config has 'min_length' of a task: 1\.5, expected a whole number"):
-        check_constraints(files, encoder_decoder=True)
+    for said, message in (
+        ({"min_length": 1.5}, r"config has 'min_length' of a task: 1\.5, expected a whole number from 0"),
+        (
+            {"suppress_tokens": 301},
+            "config has 'suppress_tokens' of a task: 301, expected the number of a token, below",
+        ),
+    ):
+        files = files_of({"task_specific_params": {"summarization": said}}, {})
+        with pytest.raises(ModelFileError, match=message):
+            check_constraints(files, encoder_decoder=True)
 
 
 ORACLE: list[dict[str, Any]] = json.loads((FOLDER.parent / "constrained_answers.json").read_text("utf-8"))

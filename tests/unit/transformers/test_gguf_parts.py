@@ -91,11 +91,21 @@ def test_parts_are_one_model_of_a_folder(tmp_path: Path, parts: list[Path]) -> N
     assert len(fingerprint(parts[1])) == 2
 
 
+def test_names_may_speak_of_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at a folder is at the parts that are there, and makes no list of those that there should be."""
+    monkeypatch.delattr("qkv_server.transformers.gguf_parts.parts")
+    there = [tmp_path / f"x-0000{number}-of-99999.gguf" for number in (2, 3)]
+    for path in (*there, tmp_path / "x-00001-of-00002.gguf"):
+        path.touch()
+    assert scan(tmp_path).models == {"x": tmp_path / "x-00001-of-00002.gguf", there[0].name: there[0]}
+    assert [file for file, *_ in fingerprint(there[0])] == [path.name for path in there]
+
+
 def test_parts_are_added_by_any_of_them(tmp_path: Path, parts: list[Path]) -> None:
     """`models add` links to one part under the name of the model, and all are read."""
     folder = tmp_path / "models"
     added = CliRunner().invoke(models, ["add", str(parts[1]), "--folder", str(folder)])
-    assert (added.exit_code, added.stdout) == (0, "tiny: llama, 28.2k parameters\n")
+    assert (added.exit_code, added.stdout) == (0, "tiny: llama, 28.2 k parameters\n")
     assert scan(folder).models == {"tiny": folder / "tiny"}
     assert len(fingerprint(folder / "tiny")) == 3
 

@@ -14,6 +14,7 @@ from qkv_server.transformers.generation.request import ContextOverflowError
 from qkv_server.transformers.generation.rewriting import Instruction, rewrite
 from qkv_server.transformers.generation.streams import DecoderStreams, EncoderDecoderStreams
 from qkv_server.transformers.instructions import (
+    SUMMARY_TOKENS,
     can_summarize,
     can_translate,
     chat_tokens,
@@ -140,9 +141,42 @@ def test_a_model_of_tasks_is_asked_by_their_prefixes() -> None:
     assert german.prompt("I love bears.") == files.tokenizer.encode("translate English to German: I love bears.").ids
     short = summary(files, model)
     assert short.prompt("I love bears.") == files.tokenizer.encode("summarize: I love bears.").ids
-    assert short.answer_tokens(100) == 20
+    assert short.answer_tokens(100) == 19
     assert not can_translate(*model_of("t5"))
     assert not can_summarize(*model_of("t5"))
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "of_task", "most"),
+    [
+        ({}, {}, {}, SUMMARY_TOKENS),
+        ({"max_length": 8}, {}, {}, 6),
+        ({"max_length": 8}, {"max_length": 9}, {}, 7),
+        ({"max_length": 8}, {"max_length": 9}, {"max_length": 10}, 8),
+        ({}, {"max_length": 9, "max_new_tokens": 5}, {"max_length": 10}, 5),
+    ],
+)
+def test_a_summary_is_as_long_as_the_files_say(
+    config: dict[str, int], generation: dict[str, int], of_task: dict[str, int], most: int
+) -> None:
+    """The task goes first, new tokens before all tokens, which count the two that the decoder of BART reads before."""
+    files, _ = model_of("bart")
+    said = {**files.config, **config, "task_specific_params": {"summarization": of_task}}
+    files = replace(files, config=said, generation={**files.generation, **generation})
+    model = load(files)
+    assert isinstance(model, EncoderDecoderModel)
+    assert summary(files, model).answer_tokens(100) == most
+    if not of_task and most != SUMMARY_TOKENS:
+        assert model.answer_tokens(100) == most
+
+
+def test_a_translation_is_as_long_as_its_task_says() -> None:
+    """The length that a task has is that of its answers; of another, the model decides."""
+    files, model = model_of("t5")
+    tasks = {"translation_en_to_de": {"max_length": 9}, "translation_en_to_fr": {}}
+    files = replace(files, config={**files.config, "task_specific_params": tasks})
+    assert translation(files, model, ("en", "de")).answer_tokens(100) == 8
+    assert translation(files, model, ("en", "fr")).answer_tokens(100) == 0
 
 
 def test_a_translator_reads_the_text_alone() -> None:

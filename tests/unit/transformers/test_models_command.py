@@ -26,7 +26,7 @@ def test_a_model_is_added_by_a_link(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     for _ in range(2):
         added = run("add", TINY / "bert", "--folder", folder)
-        assert (added.exit_code, added.output) == (0, "bert: bert, 24.2k parameters\n")
+        assert (added.exit_code, added.output) == (0, "bert: bert, 24.2 k parameters\n")
     assert run("add", TINY / "bert", "--folder", folder, "--name", "other").exit_code == 0
     assert {link.name: link.resolve() for link in folder.iterdir()} == dict.fromkeys(("bert", "other"), TINY / "bert")
 
@@ -111,13 +111,13 @@ def test_the_list_tells_what_each_model_is(tmp_path: Path) -> None:
     assert listed.exit_code == 0
     lines = [re.split(r"  +", line) for line in listed.output.splitlines()]
     assert lines[0] == ["name", "state", "architecture", "parameters", "size"]
-    assert lines[1][:4] == ["bert", "ready", "bert", "24.2k"]
+    assert lines[1][:4] == ["bert", "ready", "bert", "24.2 k"]
     assert re.fullmatch(r"\d+(\.\d)? kB", lines[1][4])
     assert lines[2][0] == "empty"
     assert lines[2][1].startswith(
         "failed: empty: is no model: expected a .gguf file, or a folder with one .gguf file, config.json"
     )
-    assert lines[3][:4] == ["gpt2", "ready", "gpt2", "25.6k"]
+    assert lines[3][:4] == ["gpt2", "ready", "gpt2", "25.6 k"]
 
 
 def test_the_list_tells_what_is_left_out(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_packaged_models_are_added_under_short_names(tmp_path: Path) -> None:
     packaged("minilm")
     ran = run("add-packaged", "--folder", tmp_path)
     assert ran.exit_code == 0
-    assert "minilm: bert, 22.7M parameters\n" in ran.output
+    assert "minilm: bert, 22.7 M parameters\n" in ran.output
     for name in PACKAGED:
         path = packaged_model(name)
         if path is None:

@@ -126,6 +126,20 @@ def test_codes_of_languages_follow_the_pieces(tmp_path: Path, name: str, around:
         of_sentencepiece(tmp_path, "mbart", "sentencepiece.bpe.model", **said | {"additional_special_tokens": []})
 
 
+def test_special_tokens_may_be_objects(tmp_path: Path) -> None:
+    """In special_tokens_map.json a token is a text, or an object with more about it, also one without a role."""
+    folder = shutil.copytree(FOLDER / "mbart", tmp_path / "model")
+    (folder / "tokenizer.json").unlink()
+    shutil.copy(SENTENCEPIECE / "unigram.model", folder / "sentencepiece.bpe.model")
+    codes, end = ["en_XX", "de_DE"], {"content": "</s>", "lstrip": False}
+    said = {"eos_token": end, "additional_special_tokens": [{"content": code, "lstrip": False} for code in codes]}
+    (folder / "special_tokens_map.json").write_text(json.dumps(said))
+    (folder / "tokenizer_config.json").write_text("{}")
+    tokenizer = read_model(folder).tokenizer
+    assert tokenizer.encode("bears").pieces == ["▁bears", "</s>", "en_XX"]
+    assert tokenizer.encode("de_DE").ids[0] == tokenizer.highest_id - 1
+
+
 def test_marian_has_a_list_of_the_pieces_of_both_languages(tmp_path: Path) -> None:
     """A source is cut by the scores of its own model; the numbers are those of the list."""
     own = json.loads((SENTENCEPIECE / "unigram.json").read_text("utf-8"))["tokens"]

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from qkv import Client, Model
-from qkv.cli.tables import rounded
+from qkv.cli.tables import parameter_count, rounded
 
 NAME = "models"
 HELP = "list the models of a server"
@@ -58,7 +58,7 @@ def _row(model: Model) -> tuple[str, ...]:
         model.name,
         model.state,
         model.architecture,
-        rounded(model.parameters, ""),
+        parameter_count(model.parameters),
         rounded(model.weight_bytes, "B"),
         str(model.context_tokens or ""),
         "; ".join(filter(None, (can, model.reason))),

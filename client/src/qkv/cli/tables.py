@@ -19,6 +19,11 @@ def rounded(number: float, unit: str) -> str:
     return f"{number:.3g} {THOUSANDS[power]}{unit}".rstrip() if number else ""
 
 
+def parameter_count(number: int) -> str:
+    """How many parameters a model has, as 22.7 M; a thousand million is a B in the names of models, too."""
+    return rounded(number, "").replace("G", "B")
+
+
 def counted(number: int, noun: str) -> str:
     """So many of something, as 1 token and 2 tokens."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -20,6 +20,23 @@ def named(path: Path) -> Path | None:
     return path if path.suffix == _SUFFIX else None
 
 
+def first(path: Path) -> Path:
+    """The first part of the model of which a .gguf file is one, whether it is there or not: one for all its parts."""
+    match = _PART.fullmatch(path.name)
+    return path.with_name(f"{match[1]}-00001-of-{match[3]}.gguf") if match else path
+
+
+def present(path: Path) -> list[Path]:
+    """The parts that are there of the model of which a .gguf file is one, in order. Raises OSError.
+
+    That is found in the folder: names may speak of any number of parts.
+    """
+    if _PART.fullmatch(path.name) is None:
+        return [path]
+    model = first(path)
+    return sorted(other for other in path.parent.iterdir() if first(other) == model and os.path.isfile(other))
+
+
 def parts(path: Path) -> list[Path]:
     """All parts of the model of which a .gguf file is one, in order, whether they are there or not."""
     match = _PART.fullmatch(path.name)

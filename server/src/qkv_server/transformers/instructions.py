@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qkv_server.transformers.families.answers import tasks
+from qkv_server.transformers.families.answers import said_length, tasks
 from qkv_server.transformers.families.constraints import constraints
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.generation.rewriting import Instruction
@@ -75,9 +75,7 @@ def translation(files: ModelFiles, model: Writer, pair: Pair) -> Instruction:
 def summary(files: ModelFiles, model: Writer) -> Instruction:
     """How a model that can summarize is asked to."""
     if isinstance(model, EncoderDecoderModel):
-        of_task = tasks(files)["summarization"]
-        most = of_task.get("max_length") or files.generation.get("max_length") or SUMMARY_TOKENS
-        return _by_prefix(files, model, "summarization", PART_TOKENS, packed=True, most=most)
+        return _by_prefix(files, model, "summarization", PART_TOKENS, packed=True, most=SUMMARY_TOKENS)
     return _in_words(
         files,
         model,
@@ -91,7 +89,10 @@ def summary(files: ModelFiles, model: Writer) -> Instruction:
 def _by_prefix(
     files: ModelFiles, model: EncoderDecoderModel[Any], task: str, tokens: int, *, packed: bool, most: int
 ) -> Instruction:
-    prefix = tasks(files).get(task, {}).get("prefix") or ""
+    """`most`: the tokens of an answer where the files do not know the task, or do not say."""
+    of_task = tasks(files).get(task)
+    said = None if of_task is None else said_length(files, model.prompt_ids, of_task)
+    prefix = (of_task or {}).get("prefix") or ""
 
     def prompt(text: str) -> Sequence[int]:
         return files.tokenizer.encode(prefix + text).ids
@@ -100,7 +101,7 @@ def _by_prefix(
         prompt=prompt,
         part_tokens=max(1, min(tokens, model.source_tokens - len(prompt("")))),
         packed=packed,
-        answer_tokens=lambda _: most,
+        answer_tokens=lambda _: most if said is None else said,
         constraints=constraints(files, task, encoder_decoder=True),
     )
 

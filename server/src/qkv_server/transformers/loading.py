@@ -5,6 +5,7 @@ from typing import Any
 
 from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families import annalog, bart, bert, gpt2, llama, marian, t5
+from qkv_server.transformers.families.answers import check_lengths
 from qkv_server.transformers.families.constraints import check_constraints
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.stacks.decoder import DecoderModel
@@ -41,6 +42,8 @@ def load(files: ModelFiles) -> Model:
     model = build(files)
     if not isinstance(model, EncoderModel):
         check_constraints(files, encoder_decoder=isinstance(model, EncoderDecoderModel))
+    if isinstance(model, EncoderDecoderModel):
+        check_lengths(files, model.prompt_ids)
     known = model.description.vocabulary_size
     if files.tokenizer.highest_id >= known:  # it would be read from beyond the embedding
         raise ModelFileError(

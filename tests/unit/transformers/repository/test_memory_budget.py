@@ -28,6 +28,30 @@ def test_the_least_recently_used_model_makes_room(tmp_path: Path, load: Loading,
     assert [model.closed for _, model in load.made] == [1, 0, 1, 0]
 
 
+def test_room_is_made_before_a_model_is_built(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """A model that comes, or grows, never is in memory beside the idle ones that it has no room with."""
+    put(tmp_path, "a", "4:a")
+    put(tmp_path, "b", "4:b")
+    repository = opened(8)
+    put(tmp_path, "c", "4:c")
+    refreshed(repository)
+    assert (load.in_memory, load.peak) == ({"b", "c"}, 8)
+    put(tmp_path, "d", "8:d")
+    refreshed(repository)
+    assert (load.in_memory, load.peak) == ({"d"}, 8)
+
+
+def test_a_model_that_has_no_room_is_known_to_load(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """While all others are in use one that comes is built beyond the budget, let go, and READY."""
+    put(tmp_path, "a", "4:a")
+    repository = opened(4)
+    with repository.lease("a") as model:
+        put(tmp_path, "b", "4:b")
+        refreshed(repository)
+        assert (load.in_memory, load.peak, model.closed) == ({"a"}, 8, 0)
+    assert repository.entry("b") == Entry("b", State.READY, LET_GO, "4:b")
+
+
 def test_models_in_use_are_never_let_go(tmp_path: Path, load: Loading, opened: Opening) -> None:
     """When the budget is taken by models in use, a call for one more is refused, and answered later."""
     for name in ("a", "b", "c"):

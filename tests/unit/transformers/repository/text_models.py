@@ -33,6 +33,7 @@ class Loading:
 
     def __init__(self) -> None:
         self.made: list[tuple[str, Model]] = []
+        self.peak = 0  # of the bytes in memory at once
         self.gate = threading.Event()
         self.gate.set()
         self.slow = threading.Event()  # until when those of slow content take
@@ -51,6 +52,7 @@ class Loading:
         model = Model(content)
         admit(model.nbytes)
         self.made.append((name, model))
+        self.peak = max(self.peak, sum(model.nbytes for _, model in self.made if not model.closed))
         return model
 
     @property

@@ -7,14 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from qkv_server.transformers.families.config import (
-    MOST,
-    is_count,
-    is_token,
+    NO_TASK,
     mapping,
     of_answers,
     refusal,
     token,
     token_list,
+    token_rows,
 )
 from qkv_server.transformers.files import ModelFiles
 
@@ -31,7 +30,7 @@ def end_ids(files: ModelFiles) -> frozenset[int]:
 def tasks(files: ModelFiles) -> Mapping[str, Mapping[str, Any]]:
     """What the config says of the tasks that the model was made for, by name: fields as those of answers.
 
-    Checked are `prefix`, what is written before a text, and `max_length`, of an answer. Raises ModelFileError.
+    Checked is `prefix`, what is written before a text. Raises ModelFileError.
     """
     name = "task_specific_params"
     said = mapping(files, name)
@@ -40,8 +39,6 @@ def tasks(files: ModelFiles) -> Mapping[str, Mapping[str, Any]]:
             raise refusal(files, name, f"a mapping for {task!r}")
         if not isinstance(of_task.get("prefix"), str | None):
             raise refusal(files, name, f"a text as prefix of {task!r}")
-        if of_task.get("max_length") is not None and not is_count(of_task["max_length"]):
-            raise refusal(files, name, f"a whole number from 1 to {MOST} as max_length of {task!r}")
     return said
 
 
@@ -63,27 +60,37 @@ def longest_answer(files: ModelFiles, prompt: Sequence[int], positions: int) -> 
     Raises ModelFileError.
     """
     room = positions - len(prompt)
+    return min(room, said_length(files, prompt) or room)
+
+
+def said_length(files: ModelFiles, prompt: Sequence[int], of_task: Mapping[str, Any] = NO_TASK) -> int | None:
+    """The most tokens of an answer, its end included, if the files say it by `max_new_tokens`, or by `max_length`.
+
+    The latter counts what the decoder reads before, as in Hugging Face's transformers. Raises ModelFileError.
+    """
+    lengths = []
     for name, before in (("max_new_tokens", 0), ("max_length", len(prompt))):
-        most = of_answers(files, name)
+        most = of_answers(files, name, of_task)
         if most is None:
             continue
         if type(most) is not int or most <= before:
-            raise refusal(files, name, f"a whole number above {before}")
-        return min(room, most - before)
-    return room
+            raise refusal(files, name, f"a whole number above {before}", of_task)
+        lengths.append(most - before)
+    return lengths[0] if lengths else None
+
+
+def check_lengths(files: ModelFiles, prompt: Sequence[int]) -> None:
+    """Raise ModelFileError if what the files say of the length of answers to any task cannot be."""
+    for of_task in tasks(files).values():
+        said_length(files, prompt, of_task)
 
 
 def without_suppressed(files: ModelFiles, bias: Array | None, vocabulary_size: int) -> Array | None:
     """The bias (V,) of the output with −inf for tokens that never come: those of `bad_words_ids`.
 
-    What that says of several tokens in a row is not implemented. Raises ModelFileError.
+    Runs of several tokens are for `generation.constraints`. Raises ModelFileError.
     """
-    banned = of_answers(files, "bad_words_ids") or []
-    if not isinstance(banned, list) or not all(
-        isinstance(words, list) and all(is_token(word, vocabulary_size) for word in words) for words in banned
-    ):
-        raise refusal(files, "bad_words_ids", f"lists of numbers of tokens, below {vocabulary_size}")
-    never = [words[0] for words in banned if len(words) == 1]
+    never = [row[0] for row in token_rows(files, "bad_words_ids") if len(row) == 1]
     if not never:
         return bias
     changed = np.zeros(vocabulary_size, np.float32) if bias is None else bias.copy()

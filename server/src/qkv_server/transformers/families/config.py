@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeGuard
 
 from qkv_server.transformers.errors import ModelFileError
@@ -9,6 +10,7 @@ from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.layers.activations import ACTIVATIONS, Activation
 
 MOST = 2**31 - 1  # of what is counted: the contract's int32
+NO_TASK: Mapping[str, Any] = MappingProxyType({})  # of answers at large: it says nothing of its own
 
 
 def count(files: ModelFiles, name: str, default: int | None = None) -> int:
@@ -82,9 +84,10 @@ def mapping(files: ModelFiles, name: str) -> Mapping[str, Any]:
     return value
 
 
-def of_answers(files: ModelFiles, name: str) -> Any:
-    """What is said of answers: by generation_config.json, else by config.json; None if by neither."""
-    return files.generation.get(name, files.config.get(name))
+def of_answers(files: ModelFiles, name: str, of_task: Mapping[str, Any] = NO_TASK) -> Any:
+    """What is said of answers: by a task, else by generation_config.json, else by config.json; None if by none."""
+    said = of_task.get(name)
+    return files.generation.get(name, files.config.get(name)) if said is None else said
 
 
 def token(files: ModelFiles, name: str) -> int | None:
@@ -97,13 +100,23 @@ def token(files: ModelFiles, name: str) -> int | None:
     return value
 
 
-def token_list(files: ModelFiles, name: str) -> list[int]:
+def token_list(files: ModelFiles, name: str, of_task: Mapping[str, Any] = NO_TASK) -> list[int]:
     """The numbers of tokens of the vocabulary: of one, of several, of none. Raises ModelFileError."""
-    value, size = of_answers(files, name), count(files, "vocab_size")
+    value, size = of_answers(files, name, of_task), count(files, "vocab_size")
     tokens = value if isinstance(value, list) else [] if value is None else [value]
     if not all(is_token(one, size) for one in tokens):
-        raise refusal(files, name, f"the number of a token, below {size}, or a list of them")
+        raise refusal(files, name, f"the number of a token, below {size}, or a list of them", of_task)
     return tokens
+
+
+def token_rows(files: ModelFiles, name: str, of_task: Mapping[str, Any] = NO_TASK) -> list[list[int]]:
+    """The numbers of tokens of the vocabulary that stand in a row, one or more in each. Raises ModelFileError."""
+    rows, size = of_answers(files, name, of_task) or [], count(files, "vocab_size")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, list) and row and all(is_token(one, size) for one in row) for row in rows
+    ):
+        raise refusal(files, name, f"lists of numbers of tokens, below {size}", of_task)
+    return rows
 
 
 def is_token(value: Any, size: int) -> TypeGuard[int]:
@@ -119,8 +132,11 @@ def activation(files: ModelFiles, name: str, default: str | None = None) -> Acti
     return ACTIVATIONS[value]
 
 
-def refusal(files: ModelFiles, name: str, expected: str) -> ModelFileError:
+def refusal(files: ModelFiles, name: str, expected: str, of_task: Mapping[str, Any] = NO_TASK) -> ModelFileError:
     """The error of a field that is missing, or says what cannot be."""
+    if of_task.get(name) is not None:
+        problem = f"config has {name!r} of a task: {of_task[name]!r:.200}, expected {expected}"
+        return ModelFileError(files.path, problem)
     for file, said in (("generation_config", files.generation), ("config", files.config)):
         if name in said:
             return ModelFileError(files.path, f"{file} has {name!r}: {said[name]!r:.200}, expected {expected}")

@@ -4,13 +4,10 @@ The first token that some files force is read with the prompt (`answers.prompt_i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-from qkv_server.transformers.errors import ModelFileError
 from qkv_server.transformers.families.answers import tasks
-from qkv_server.transformers.families.config import of_answers, refusal
+from qkv_server.transformers.families.config import NO_TASK, of_answers, refusal, token_list, token_rows
 from qkv_server.transformers.files import ModelFiles
 from qkv_server.transformers.generation.constraints import Constraints
 
@@ -20,16 +17,17 @@ def constraints(files: ModelFiles, task: str = "", *, encoder_decoder: bool) -> 
 
     The output of an encoder-decoder knows of single tokens that never come (`answers.without_suppressed`).
     """
-    fields = _Fields(files, tasks(files).get(task, {}))
-    new_tokens = fields.count("min_new_tokens")
-    banned = [tokens for tokens in fields.sequences("bad_words_ids") if len(tokens) > 1 or not encoder_decoder]
+    of_task = tasks(files).get(task, NO_TASK)
+    new_tokens = _least(files, "min_new_tokens", of_task)
+    rows = token_rows(files, "bad_words_ids", of_task)
+    banned = [tuple(row) for row in rows if len(row) > 1 or not encoder_decoder]
     return Constraints(
-        no_repeat=fields.count("no_repeat_ngram_size"),
+        no_repeat=_least(files, "no_repeat_ngram_size", of_task),
         # Of an encoder-decoder all but the first token that its decoder reads is new, also one that is forced.
-        least_tokens=max(fields.count("min_length"), 1 + new_tokens if encoder_decoder and new_tokens else 0),
+        least_tokens=max(_least(files, "min_length", of_task), 1 + new_tokens if encoder_decoder and new_tokens else 0),
         least_new_tokens=0 if encoder_decoder else new_tokens,
-        banned=(*banned, *((token,) for token in fields.tokens("suppress_tokens"))),
-        forced_end=next(iter(fields.tokens("forced_eos_token_id")), None),
+        banned=(*banned, *((token,) for token in token_list(files, "suppress_tokens", of_task))),
+        forced_end=next(iter(token_list(files, "forced_eos_token_id", of_task)), None),
     )
 
 
@@ -39,45 +37,9 @@ def check_constraints(files: ModelFiles, *, encoder_decoder: bool) -> None:
         constraints(files, task, encoder_decoder=encoder_decoder)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """What a task says, else generation_config.json, else config.json. Its methods raise ModelFileError."""
-
-    files: ModelFiles
-    of_task: Mapping[str, Any]
-
-    def count(self, name: str) -> int:
-        """A whole number; 0 where nothing is said."""
-        value = self._value(name) or 0
-        if not _is_count(value):
-            raise self._refusal(name, value, "a whole number from 0")
-        return int(value)
-
-    def tokens(self, name: str) -> list[int]:
-        """A token, several, or none."""
-        value = self._value(name)
-        tokens = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(map(_is_count, tokens)):
-            raise self._refusal(name, value, "the number of a token, or several")
-        return tokens
-
-    def sequences(self, name: str) -> list[tuple[int, ...]]:
-        """Several tokens in a row each."""
-        value = self._value(name) or []
-        if not isinstance(value, list) or not all(isinstance(row, list) and row for row in value):
-            raise self._refusal(name, value, "lists of tokens")
-        if not all(map(_is_count, chain.from_iterable(value))):
-            raise self._refusal(name, value, "lists of tokens")
-        return [tuple(row) for row in value]
-
-    def _value(self, name: str) -> Any:
-        return self.of_task[name] if self.of_task.get(name) is not None else of_answers(self.files, name)
-
-    def _refusal(self, name: str, value: object, expected: str) -> ModelFileError:
-        if self.of_task.get(name) is None:
-            return refusal(self.files, name, expected)
-        return ModelFileError(self.files.path, f"config has {name!r} of a task: {value!r}, expected {expected}")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _least(files: ModelFiles, name: str, of_task: Mapping[str, Any]) -> int:
+    """A whole number of tokens; 0 where nothing is said. Raises ModelFileError."""
+    value = of_answers(files, name, of_task) or 0
+    if type(value) is not int or value < 0:
+        raise refusal(files, name, "a whole number from 0", of_task)
+    return value

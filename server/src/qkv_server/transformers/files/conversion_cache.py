@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,7 +87,10 @@ def _sources(entry: Path) -> list[Path]:
 
 
 def _note(entry: Path, sources: Sequence[Path]) -> None:
-    (entry / _SOURCES).write_text(json.dumps(list(map(str, sources))), "utf-8")
+    """Write whose entry it is, at once: others may read it meanwhile, and remove an entry that is nobody's."""
+    unfinished = entry / f"{_SOURCES}.{os.getpid()}.{threading.get_ident()}"
+    unfinished.write_text(json.dumps(list(map(str, sources))), "utf-8")
+    unfinished.replace(entry / _SOURCES)
 
 
 @contextmanager

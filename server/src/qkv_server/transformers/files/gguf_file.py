@@ -27,15 +27,16 @@ def is_one(path: Path) -> bool:
     return len(_models(path)) == 1
 
 
-def _models(path: Path) -> list[list[Path]]:
-    """The models of a folder, or the one of a file, each as its parts."""
+def _models(path: Path) -> set[Path]:
+    """The models of a folder, or the one of a file, each as its first part."""
     files = path.glob("*.gguf") if path.is_dir() else filter(None, [gguf_parts.named(path)])
-    return list({parts[0]: parts for parts in map(gguf_parts.parts, files)}.values())
+    return set(map(gguf_parts.first, files))
 
 
 def read(path: Path, progress: Progress) -> ModelFiles:
     """A .gguf file, converted if it was not before. Raises ModelFileError."""
-    (parts,) = _models(path)
+    (first,) = _models(path)
+    parts = gguf_parts.parts(first)
     for number, part in enumerate(parts, 1):
         if not part.exists():
             raise ModelFileError(part, f"is missing, part {number} of {len(parts)}")

@@ -14,6 +14,7 @@ from qkv_server.transformers.text.chat import check_template
 from qkv_server.transformers.text.tokenizer import Tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WITHOUT_ROLE = "additional_special_tokens"
 
 
 def is_one(path: Path) -> bool:
@@ -67,8 +68,8 @@ def _sharded(folder: Path) -> dict[str, StoredTensor]:
 
 def _tokenizer(folder: Path, config: Mapping[str, Any], of_tokenizer: Mapping[str, Any]) -> Tokenizer:
     path = folder / "tokenizer.json"
-    said = {**read_object_if_there(folder / "special_tokens_map.json"), **of_tokenizer}
-    special = _special_tokens(said)
+    said = _with_texts({**read_object_if_there(folder / "special_tokens_map.json"), **of_tokenizer})
+    special = {role: token for role, token in said.items() if role.endswith("_token") and isinstance(token, str)}
     if path.is_file():
         tokenizer = Tokenizer.from_file(path, special)
     else:
@@ -76,14 +77,16 @@ def _tokenizer(folder: Path, config: Mapping[str, Any], of_tokenizer: Mapping[st
     return replace(tokenizer, chat_template=_chat_template(folder, of_tokenizer))
 
 
-def _special_tokens(said: Mapping[str, Any]) -> dict[str, str]:
-    """bos_token, eos_token and so on; each is a string, or an object with its content."""
-    tokens = {}
-    for role, token in said.items():
-        content = token.get("content") if isinstance(token, dict) else token
-        if role.endswith("_token") and isinstance(content, str):
-            tokens[role] = content
-    return tokens
+def _with_texts(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said, where bos_token, eos_token and so on are texts, and those without a role, too."""
+    texts = {role: _text(token) for role, token in said.items() if role.endswith("_token")}
+    more = said.get(WITHOUT_ROLE)
+    return {**said, **texts, WITHOUT_ROLE: list(map(_text, more)) if isinstance(more, list) else []}
+
+
+def _text(token: Any) -> Any:
+    """A special token is written as its text, or as an object that has it as its content."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:

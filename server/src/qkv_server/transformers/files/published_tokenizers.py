@@ -111,7 +111,7 @@ def read(folder: Path, model_type: Any, said: published.Said, special: Mapping[s
 
 def _known(backend: tokenizers.Tokenizer, special: Mapping[str, str], said: published.Said) -> list[str]:
     """The special tokens that the vocabulary has, in the order of their numbers."""
-    tokens = {*special.values(), *(said.get("additional_special_tokens") or ())}
+    tokens = (*special.values(), *said.get("additional_special_tokens", ()))
     numbers = {token: backend.token_to_id(token) for token in tokens if isinstance(token, str)}
     return [token for _, token in sorted((number, token) for token, number in numbers.items() if number is not None)]
 

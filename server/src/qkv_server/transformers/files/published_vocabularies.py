@@ -1,7 +1,7 @@
 """Vocabularies as models were published with them before tokenizer.json, each with its way to cut texts.
 
-A builder is given the folder, and what special_tokens_map.json and tokenizer_config.json say. It raises ModelFileError,
-or whatever the library does of a broken file.
+A builder is given the folder, and what special_tokens_map.json and tokenizer_config.json say, where special tokens are
+texts. It raises ModelFileError, or whatever the library does of a broken file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def llama(folder: Path, said: Said) -> tokenizers.Tokenizer:  # noqa: ARG001 - a
 def fairseq(folder: Path, said: Said) -> tokenizers.Tokenizer:
     """XLM-RoBERTa's and mBART's: fairseq put special tokens in place of SentencePiece's, codes of languages behind."""
     model = sentencepiece_model.read(folder / FAIRSEQ[0])
-    languages = [token for token in said.get("additional_special_tokens") or () if token != "<mask>"]  # noqa: S105
+    languages = [token for token in said.get("additional_special_tokens", ()) if token != "<mask>"]  # noqa: S105
     return _renumbered(model, ("<s>", "<pad>", "</s>", "<unk>"), model.pieces[3:], (*languages, "<mask>"))
 
 

@@ -33,13 +33,15 @@ def scan(folder: Path) -> Contents:
     A file's name is that without .gguf, if no folder has it; the parts of a file are one model. Raises OSError.
     """
     found: dict[str, Path] = {}
+    in_parts: set[Path] = set()
     # The functions of os.path answer "no" where a link leads in a circle, or to what may not be looked at.
     for path in sorted(folder.iterdir(), key=lambda path: (os.path.isfile(path), path.name)):
         if path.name.startswith("."):
             continue
         if os.path.isdir(path) or (path.is_symlink() and not os.path.exists(path)):
             found[path.name] = path
-        elif gguf_parts.named(path) and path == next(filter(os.path.exists, gguf_parts.parts(path)), None):
+        elif gguf_parts.named(path) and gguf_parts.first(path) not in in_parts:
+            in_parts.add(gguf_parts.first(path))
             name = gguf_parts.model_name(path)
             found[path.name if name in found else name] = path
     models = {name: path for name, path in found.items() if is_name(name)}
@@ -51,7 +53,11 @@ def fingerprint(path: Path) -> Fingerprint:
     file = gguf_parts.named(path)
     if file is None:
         return tuple(sorted(_files(Path(os.path.realpath(path)), "", _DEPTH)))
-    return tuple(found for part in gguf_parts.parts(file) for found in _files(part, part.name, 0))
+    try:
+        parts = gguf_parts.present(file)
+    except OSError:
+        return ()  # it left while we looked
+    return tuple(found for part in parts for found in _files(part, part.name, 0))
 
 
 def _files(path: Path, name: str, depth: int) -> Iterator[tuple[str, int, int, int]]:

@@ -9,8 +9,9 @@ Memory is bounded by a budget for the weights. A ready model that is not in use 
 the least recently used first, and loaded again when it is asked for: it stays READY. The call that asks is refused and
 has to come back, as do those that come until it is loaded: waiting here, they would hold up calls of other models. It
 is kept until the first of them is there again, so that two models which do not fit together answer in turn. If all are
-in use, the call that asks for one more is refused. A model that is larger than the budget is FAILED. While one that
-changed is loaded, the one before takes its memory, too.
+in use, the call that asks for one more is refused. A model that is larger than the budget is FAILED. One that is new
+or has changed gets its room before it is built. If the others are in use, or are called for meanwhile, it is beyond the
+budget until it is built, and then let go; so is, meanwhile, the one before of one that changed.
 
 A model that failed is tried again when its files change; `touch` is enough.
 """
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
@@ -168,7 +169,7 @@ class Repository(Generic[M]):
         """A model, or why there is none."""
         begun = time.monotonic()
         try:
-            model = self._load(record.name, path, partial(self._admit, path))
+            model = self._load(record.name, path, partial(self._admit, record, path))
         except ModelFileError as error:
             return str(error)
         except Exception:  # noqa: BLE001 - a defect in one model must not take the others down
@@ -178,10 +179,18 @@ class Repository(Generic[M]):
         _log.info("model %s is loaded, %.0f MB", record.name, model.nbytes / 1e6)
         return model
 
-    def _admit(self, path: Path, nbytes: int) -> None:
-        """Raises ModelFileError for a model that could never be in memory."""
+    def _admit(self, record: Record[M], path: Path, nbytes: int) -> None:
+        """Make room for a model that is about to be built, if there is any: it is built even if all others are in use.
+
+        So its files are known to be good or not. Raises ModelFileError for one that could never be in memory.
+        """
         if self._budget is not None and nbytes > self._budget:
             raise ModelFileError(path, f"needs {nbytes} bytes of memory, more than the budget of {self._budget}")
+        evicted: list[Held[M] | None] = []
+        with self._lock, suppress(NoRoomError):
+            evicted = self._room_for(record, nbytes)
+        self._retire(evicted)
+        self._on_change()
 
     def _take_over(self, record: Record[M], files: Fingerprint | None, made: M | str) -> None:
         """A model in place of the one before, or why there is none."""
@@ -202,20 +211,20 @@ class Repository(Generic[M]):
         before = record.released()
         record.description, record.nbytes = made.description, made.nbytes
         try:
-            evicted = self._room_for(record)
+            evicted = self._room_for(record, made.nbytes)
         except NoRoomError:
             return [before, Held(made)]  # it is known to load, and will when there is room
         record.held, record.last_use = Held(made), next(self._uses)
         record.awaited_until = time.monotonic() + record.load_seconds + AWAITED_SECONDS if awaited else 0.0
         return [before, *evicted]
 
-    def _room_for(self, record: Record[M]) -> list[Held[M] | None]:
-        """Under the lock: take models that are not in use away until there is room. Raises NoRoomError."""
+    def _room_for(self, record: Record[M], nbytes: int) -> list[Held[M] | None]:
+        """Under the lock: take models that are not in use away until so much has room. Raises NoRoomError."""
         if self._budget is None:
             return []
         now = time.monotonic()
         others = [other for other in self._records.values() if other is not record and (other.held or other.coming)]
-        excess = record.nbytes + sum(other.nbytes for other in others) - self._budget
+        excess = nbytes + sum(other.nbytes for other in others) - self._budget
         leaving: list[Record[M]] = []
         for other in sorted(others, key=lambda other: other.last_use):
             if excess > 0 and other.held is not None and not other.held.users and other.awaited_until <= now:
@@ -223,7 +232,7 @@ class Repository(Generic[M]):
                 excess -= other.nbytes
         if excess > 0:
             raise NoRoomError(
-                f"needs {record.nbytes} bytes of memory, and the models in use leave too little of {self._budget}",
+                f"needs {nbytes} bytes of memory, and the models in use leave too little of {self._budget}",
                 max((other.load_seconds for other in others if other.coming), default=0.0),
             )
         for other in leaving:
@@ -250,7 +259,7 @@ class Repository(Generic[M]):
         """Under the lock: have one that was let go loaded. Answers those that make room. Raises NoRoomError."""
         if record.coming or record.loading.locked() or record.state is State.LOADING:
             return []  # somebody is at it
-        evicted = self._room_for(record)
+        evicted = self._room_for(record, record.nbytes)
         record.coming = True
         self._recaller.submit(self._load_again, record)
         return evicted

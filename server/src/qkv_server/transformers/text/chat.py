@@ -25,12 +25,7 @@ _MOST_CHARACTERS = 50_000_000
 _MOST_REPEATED = 1_000_000  # elements that `*` may make, and bits that `**` may
 
 
-def render(
-    template: str,
-    messages: Sequence[Mapping[str, str]],
-    special_tokens: Mapping[str, str],
-    add_generation_prompt: bool = True,
-) -> str:
+def render(template: str, messages: Sequence[Mapping[str, str]], special_tokens: Mapping[str, str]) -> str:
     """The text of messages (each with role and content), which ends where the answer begins.
 
     Special tokens are written by the template: tokenize the text without adding any. Raises TemplateError.
@@ -43,7 +38,7 @@ def render(
             messages=[dict(message) for message in messages],
             tools=None,
             documents=None,
-            add_generation_prompt=add_generation_prompt,
+            add_generation_prompt=True,
         ):
             size += len(piece)
             if size > _MOST_CHARACTERS or time.monotonic() > deadline:

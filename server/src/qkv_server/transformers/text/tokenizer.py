@@ -35,15 +35,13 @@ class Tokenizer:
         self.backend.no_padding()
 
     @classmethod
-    def from_file(
-        cls, path: Path, special_tokens: Mapping[str, str] | None = None, chat_template: str | None = None
-    ) -> "Tokenizer":
+    def from_file(cls, path: Path, special_tokens: Mapping[str, str] | None = None) -> "Tokenizer":
         """The tokenizer of a tokenizer.json. Raises ModelFileError."""
         try:
             backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
             raise ModelFileError(path, f"is no tokenizer: {error}") from error
-        return cls(backend, special_tokens or {}, chat_template)
+        return cls(backend, special_tokens or {})
 
     @property
     def highest_id(self) -> int:
