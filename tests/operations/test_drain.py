@@ -137,7 +137,7 @@ def test_a_call_that_outlasts_the_grace_is_ended(held: Held, aside: ThreadPoolEx
     with pytest.raises(qkv.UnavailableError, match="the server is stopping"):
         call.result(SECONDS)
     assert server.stop() == 0
-    assert "giving up on calls that took longer than 0.1 s" in server.log
+    assert "giving up on what took longer than 0.1 s" in server.log
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])

@@ -107,7 +107,7 @@ def test_a_call_that_outlasts_the_grace_is_ended(held: Held, aside: ThreadPoolEx
     reply = call.result(SECONDS)
     assert (reply.status, reply.json["code"]) == (503, "unavailable")
     assert server.stop() == 0
-    assert "giving up on calls that took longer than 0.1 s" in server.log
+    assert "giving up on what took longer than 0.1 s" in server.log
     assert "Traceback" not in server.log
 
 

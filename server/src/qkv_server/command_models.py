@@ -133,6 +133,10 @@ def _copy(name: str, path: Path, place: Path) -> "ModelFiles":
 
     It is the copy that is loaded, so that what has to be converted is converted once: it may be moved after.
     """
+    if place.parent.resolve().is_relative_to(path.resolve()):
+        raise click.ClickException(
+            f"{place.parent} lies in {path}, and would be copied into itself: give another --folder"
+        )
     place.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".adding-", dir=place.parent) as scratch:  # hidden ones are no models
         copied = Path(scratch) / name

@@ -53,6 +53,17 @@ def test_a_copy_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "converting" not in run("list", "--folder", folder).output
 
 
+@pytest.mark.parametrize("folder", ["models", "."])
+def test_a_model_is_not_copied_into_itself(folder: str, tmp_path: Path) -> None:
+    """A folder of models that lies in the model is refused before anything is copied."""
+    model = shutil.copytree(TINY / "bert", tmp_path / "model")
+    before = sorted(model.rglob("*"))
+    refused = run("add", model, "--folder", model / folder, "--name", "one", "--copy")
+    assert refused.exit_code == 1
+    assert "would be copied into itself: give another --folder" in refused.output
+    assert sorted(model.rglob("*")) == before
+
+
 @pytest.mark.parametrize("model", ["bert", "llama-gguf/llama.gguf"])
 def test_a_copy_that_cannot_be_loaded_leaves_nothing(tmp_path: Path, model: str) -> None:
     """The files of a broken model are not left in the folder, under no name."""

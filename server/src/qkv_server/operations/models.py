@@ -45,10 +45,10 @@ class WatchedModels:
         repository = Repository(folder, loader(limits), limits.weight_bytes, on_change)
         return cls(Models(repository), repository, asyncio.create_task(_watch(repository)))
 
-    async def close(self) -> None:
-        """Watch no more, and let the models go."""
+    async def close(self) -> bool:
+        """Watch no more, and let the models go; whether none is being loaded, which nothing can stop."""
         self._watching.cancel()
-        await asyncio.to_thread(self._repository.close)
+        return await asyncio.to_thread(self._repository.close)
 
 
 async def _watch(repository: "Repository[ServedModel]") -> None:

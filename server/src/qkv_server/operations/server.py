@@ -100,7 +100,8 @@ class Server:
     async def stop(self) -> bool:
         """Drain: say NOT_SERVING, keep serving for a while, refuse new calls, finish those under way.
 
-        Whether the arithmetic is over. A call that outlasts the grace is ended, but its thread goes on to its result.
+        Whether the arithmetic is over, and the loading of models. A call that outlasts the grace is ended, but its
+        thread goes on to its result.
         """
         self._health.draining()
         await asyncio.sleep(self._settings.drain_seconds)
@@ -110,9 +111,8 @@ class Server:
         if self._web is not None:
             stopping.append(self._web.stop(self._settings.grace_seconds))
         await asyncio.gather(*stopping)
-        if self._models is not None:
-            await self._models.close()
-        return self._workers.close()
+        loaded = self._models is None or await self._models.close()
+        return self._workers.close() and loaded
 
     async def _stop_grpc(self) -> None:
         begun = time.monotonic()
@@ -140,7 +140,7 @@ async def run(settings: Settings) -> None:
     if await server.stop():
         log.info("stopped")
         return
-    log.warning("stopped, giving up on calls that took longer than %g s", settings.grace_seconds)
+    log.warning("stopped, giving up on what took longer than %g s", settings.grace_seconds)
     logging.shutdown()
     os._exit(0)  # the interpreter would wait for their threads, far beyond the grace that was asked for
 

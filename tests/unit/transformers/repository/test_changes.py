@@ -1,9 +1,11 @@
 """Models appear, reload and leave as the files of the folder do."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from serving import until
 
 from qkv_server.transformers.repository.entry import Admit, Entry, State
 from qkv_server.transformers.repository.repository import Repository
@@ -204,3 +206,35 @@ def test_a_folder_that_cannot_be_read_keeps_what_is_known(tmp_path: Path, opened
         assert states(repository) == {"a": State.READY}
     finally:
         os.rename(tmp_path.with_name("away"), tmp_path)
+
+
+def test_what_was_superseded_in_the_queue_is_not_loaded(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """While one model takes its time, another changes twice and a third leaves: what is loaded then is the newest."""
+    put(tmp_path, "a", "1:first")
+    load.gate.clear()
+    repository = opened(waiting=False)
+    assert load.begun.wait(30)
+    for content in ("1:older", "1:newer"):
+        for name in ("b", "c"):
+            put(tmp_path, name, content)
+        repository.refresh()
+        repository.refresh()
+    shutil.rmtree(tmp_path / "c")
+    repository.refresh()
+    load.gate.set()
+    settle(repository)
+    assert [(name, model.content) for name, model in load.made] == [("a", "1:first"), ("b", "1:newer")]
+
+
+def test_closing_does_not_wait_for_what_is_being_loaded(tmp_path: Path, load: Loading, opened: Opening) -> None:
+    """It says that something is, and what waits is not begun; idle, it says so."""
+    put(tmp_path, "a", "1:a")
+    put(tmp_path, "b", "1:b")
+    load.gate.clear()
+    repository = opened(waiting=False)
+    assert load.begun.wait(30)
+    assert not repository.close()
+    load.gate.set()
+    until(repository.close)
+    assert load.names == ["a"]
+    assert load.in_memory == set()

@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,7 @@ class Repository(Generic[M]):
         self._uses = itertools.count(1)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="model-loader")
         self._recaller = ThreadPoolExecutor(1, thread_name_prefix="model-recaller")
+        self._loads: set[Future[None]] = set()  # that are under way, or wait for their turn
         self._unreadable = False
         self._misnamed: frozenset[str] = frozenset()
         self._refresh(settled=True)
@@ -102,14 +103,18 @@ class Repository(Generic[M]):
         finally:
             self._give_back(held)
 
-    def close(self) -> None:
-        """Let all models go; those in use when their calls end."""
+    def close(self) -> bool:
+        """Let all models go, those in use when their calls end, and load no more; whether none is being loaded.
+
+        Loading cannot be stopped from outside; its thread ends after it, minutes later where files are converted.
+        """
         with self._lock:
             left_over = [record.released() for record in self._records.values()]
             self._records.clear()
         self._retire(left_over)
         for executor in (self._loader, self._recaller):
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+        return not self._loads
 
     # What is in the folder.
 
@@ -146,14 +151,22 @@ class Repository(Generic[M]):
             record.path, record.seen = path, seen
         if settled and record.tried != seen:
             record.tried, record.failure = seen, ""
-            self._loader.submit(self._load_new, record, path, seen)
+            self._submit(self._loader, self._load_new, record, path, seen)
 
     # Loading.
 
+    def _submit(self, executor: ThreadPoolExecutor, load: Callable[..., None], *arguments: object) -> None:
+        future = executor.submit(load, *arguments)
+        self._loads.add(future)
+        future.add_done_callback(self._loads.discard)
+
     def _load_new(self, record: Record[M], path: Path, files: Fingerprint) -> None:
-        """In the loader's thread: a model that is new or has changed."""
+        """In the loader's thread: a model that is new or has changed, unless it left or changed again in the queue."""
         with record.loading:
-            self._take_over(record, files, self._made(record, path))
+            with self._lock:
+                current = self._records.get(record.name) is record and record.tried == files
+            if current:
+                self._take_over(record, files, self._made(record, path))
 
     def _load_again(self, record: Record[M]) -> None:
         """In the recaller's thread: a model that was let go, unless the loader has made a new one meanwhile."""
@@ -261,7 +274,7 @@ class Repository(Generic[M]):
             return []  # somebody is at it
         evicted = self._room_for(record, record.nbytes)
         record.coming = True
-        self._recaller.submit(self._load_again, record)
+        self._submit(self._recaller, self._load_again, record)
         return evicted
 
     def _give_back(self, held: Held[M]) -> None:
