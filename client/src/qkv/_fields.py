@@ -64,7 +64,7 @@ def set_fields(message: Any, values: Mapping[str, Any], prefix: str = "") -> Non
         except UnicodeEncodeError as error:  # half of a surrogate pair
             raise ValueError(f"{prefix}{name}: {error}") from None
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{prefix}{name}: {beyond(field, value) or error}") from None
+            raise type(error)(f"{prefix}{name}{_wrong(field, value) or f': {error}'}") from None
 
 
 def several(given: Sequence[T], name: str) -> Sequence[T]:
@@ -72,6 +72,16 @@ def several(given: Sequence[T], name: str) -> Sequence[T]:
     if isinstance(given, str):
         raise TypeError(f"{name}: is one text, expected a list")
     return given
+
+
+def _wrong(field: Any, value: object) -> str | None:
+    """Which integer a field cannot hold, by its place if there are several, and why; None if it is something else."""
+    if not field.is_repeated:
+        return f": {reason}" if (reason := beyond(field, value)) else None
+    for place, each in enumerate(value if isinstance(value, Sequence) else ()):
+        if reason := beyond(field, each):
+            return f"[{place}]: {reason}"
+    return None
 
 
 def _set_operand(draft: Draft[Any], name: str, array: npt.NDArray[Any], prefix: str) -> None:

@@ -50,5 +50,5 @@ def detokenize(
     request = DetokenizeRequest(with_special_tokens=special_tokens)
     set_fields(request, {"model": model})
     for place, of_text in enumerate(ids):
-        set_fields(request.texts.add(), {"ids": of_text}, f"ids[{place}].")
+        set_fields(request.texts.add(), {"ids": of_text}, f"texts[{place}].")
     return Call(DETOKENIZE, Draft(request), lambda response: list(response.message.texts), timeout, wait_for_ready)

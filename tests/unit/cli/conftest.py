@@ -74,9 +74,10 @@ def asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> Asked:
     return ask
 
 
-def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def type_in(text: str | bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a text on standard input, which is no terminal."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    content = text.encode() if isinstance(text, str) else text
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="surrogateescape"))
 
 
 def one_line(ran: Ran) -> str:

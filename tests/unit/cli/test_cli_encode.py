@@ -20,6 +20,7 @@ TEXT = GOLDEN.questions[0]["text"]
 IDS = GOLDEN.questions[0]["input_ids"]
 MODEL = ("--model", "bert-labels")
 TOLERANCE = 1e-5
+ENDINGS = "expected a name ending in one of .npz, .safetensors, .json"
 
 
 def test_shows_the_last_hidden_states(ask: Run, model_client: qkv.Client) -> None:
@@ -111,10 +112,10 @@ def test_says_that_a_text_was_cut(ask: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--heads", "0"], "heads: are those of attention maps, expected attentions or all_attentions, too"),
+        (["--heads", "0"], "--heads: are those of attention maps, expected --attentions, too"),
         (["--labels", "--save", "x.npz"], "--save: holds arrays, expected --json with --labels"),
-        (["--save", "x.npy"], "--save: x.npy holds one array, expected another kind of file for token_ids, hidden_sta"),
-        (["--save", "x.txt"], "--save: x.txt: expected a name ending in"),
+        (["--save", "x.npy"], f"--save: x.npy: {ENDINGS}, for token_ids, hidden_states"),
+        (["--save", "x.txt"], f"--save: x.txt: {ENDINGS}, for token_ids, hidden_states"),
         (["--attentions", "2"], "attentions[0]: is 2, expected from -1 to 1"),
     ],
 )
@@ -140,6 +141,8 @@ def test_special_tokens_are_decoded_if_asked(ask: Run) -> None:
 
 
 def test_decodes_nothing_but_numbers(ask: Run) -> None:
-    """What is no number is named, and what is no token."""
+    """What is no number is named, what is no token, and what no token could be."""
     assert one_line(ask("tokens", "--decode", "1", "two", *MODEL)) == "--decode: 'two' is no number of a token"
     assert "texts[0].ids: token 1 is 100000" in one_line(ask("tokens", "--decode", "1", "100000", *MODEL))
+    line = one_line(ask("tokens", "--decode", "1", "99999999999999999999", *MODEL))
+    assert line == "texts[0].ids[1]: is 99999999999999999999, expected from -2147483648 to 2147483647"

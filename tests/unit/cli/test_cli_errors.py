@@ -1,5 +1,6 @@
 """What goes wrong is said in one line on standard error, by the name of what is wrong; the exit status is 1."""
 
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ QUERY = ("--query", "1 2; 3 4")
         ([*QUERY, "--heads", "0"], "heads: ", "is 0, expected at least 1"),
         ([*QUERY, "--axis-order", "heads_first", "--query-bias", "1"], "--axis-order: ", "rank 4"),
         ([*QUERY, "--save", "answer.txt"], "--save: answer.txt: ", "expected a name ending in one of .npy"),
-        ([*QUERY, "--save", "a.npy", "--outputs", "weights"], "--save: a.npy holds one array", "output, weights"),
+        ([*QUERY, "--save", "a.npy", "--outputs", "weights"], "--save: a.npy: ", ".json, for output, weights"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named(arguments: Sequence[str], named: str, reason: str, run: Run) -> None:
@@ -89,9 +90,13 @@ def test_a_type_that_cannot_be_sent_is_named(run: Run, tmp_path: Path) -> None:
     assert line.startswith("query: type uint32 cannot be sent, expected one of float64, ")
 
 
-def test_a_folder_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
-    """An answer that cannot be saved says where."""
-    assert f"{tmp_path}/none/answer.npz" in one_line(run("attend", *QUERY, "--save", tmp_path / "none" / "answer.npz"))
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".json", ".csv"])
+def test_a_folder_that_is_not_there_is_named(suffix: str, run: Run, tmp_path: Path) -> None:
+    """An answer that cannot be saved says by which option, where, and why, whatever library writes the file."""
+    file = tmp_path / "none" / f"answer{suffix}"
+    line = one_line(run("attend", *QUERY, "--save", file))
+    assert line.startswith(f"--save: {file}: ")
+    assert re.search("No such file|not found", line)
 
 
 def test_a_wrong_field_is_one_line(run: Run) -> None:

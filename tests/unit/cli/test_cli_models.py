@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -137,14 +136,14 @@ def test_lines_are_those_that_other_programs_count(ask: Run, monkeypatch: pytest
 def test_text_that_is_no_utf_8_is_said_to_be(
     given: Sequence[str], ask: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Bytes that are no text are refused by the name of where they stand, and the line."""
+    """Bytes that are no text are refused by the name of where they stand, and the line, whatever the locale."""
     monkeypatch.chdir(tmp_path)
-    Path("latin.txt").write_bytes("Bear\nBär\n".encode("latin-1"))
-    with Path("latin.txt").open(encoding="utf-8") as latin:
-        monkeypatch.setattr(sys, "stdin", latin)
-        line = one_line(ask("tokens", *given, "--model", "bert"))
+    latin = "Bear\nBär\n".encode("latin-1")
+    Path("latin.txt").write_bytes(latin)
+    type_in(latin, monkeypatch)
     where = "--file: latin.txt" if given else "standard input"
-    assert line == f"{where}: line 2 is no UTF-8 (invalid continuation byte)"
+    line = one_line(ask("tokens", *given, "--model", "bert"))
+    assert line == f"{where}, line 2: is not UTF-8 (invalid continuation byte)"
 
 
 @pytest.mark.parametrize(

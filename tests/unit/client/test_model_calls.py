@@ -128,8 +128,15 @@ def test_arguments_become_fields(name: str) -> None:
         (embed, ("one text",), {}, TypeError, "texts: is one text, expected a list"),
         (embed, (["half \ud800"],), {}, ValueError, "texts: .*surrogates not allowed"),
         (embed, (["x"],), {"pooling": "max"}, ValueError, "pooling: is 'max', expected one of 'mean', 'cls', 'last'"),
-        (detokenize, ([["a"]],), {}, TypeError, r"ids\[0\]\.ids: "),
-        (detokenize, ([[1], [2**31]],), {}, ValueError, r"ids\[1\]\.ids: "),
+        (detokenize, ([["a"]],), {}, TypeError, r"texts\[0\]\.ids: "),
+        (
+            detokenize,
+            ([[1], [7, 2**31]],),
+            {},
+            ValueError,
+            r"texts\[1\]\.ids\[1\]: is 2147483648, expected from -2147483648 to 2147483647$",
+        ),
+        (encode, ("x",), {"heads": 7}, TypeError, "heads: "),
         (encode, ("x",), {"heads": ["a"]}, TypeError, "heads: "),
         (encode, (7,), {}, TypeError, "text: "),
         (generate, (7,), {}, TypeError, "prompt: "),
@@ -162,7 +169,7 @@ def test_arguments_become_fields(name: str) -> None:
 def test_what_cannot_be_sent_is_refused(
     build: Build, arguments: Any, options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    """What cannot be put into the request raises an error that begins with the argument's name."""
+    """What cannot be put into the request raises an error that begins with the name of the argument or of its field."""
     with pytest.raises(error, match=f"^{said}"):
         build(*arguments, **options)
 

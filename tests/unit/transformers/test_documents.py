@@ -69,6 +69,14 @@ def test_answers_get_a_space_where_their_script_needs_one(first: str, gap: str) 
     assert answers.add(1, "next") + answers.end(1) == "next"
 
 
+def test_an_empty_answer_gets_no_space() -> None:
+    """Between the answers around one that is empty, or white space alone, comes one space."""
+    for empty in ("", " "):
+        answers = JoinedAnswers(["", "", ""])
+        told = [answers.add(part, text) + answers.end(part) for part, text in enumerate(("A.", empty, "B."))]
+        assert "".join(told) == "A. B."
+
+
 def test_a_document_is_answered_as_it_was_laid_out() -> None:
     """Many parts, empty ones too, come back in order, with their white space, as one answer with one end."""
     engine = engine_of(EchoModel(), streams=3)

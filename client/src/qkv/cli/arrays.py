@@ -16,8 +16,9 @@ SOURCES = (
     "an array is typed, '[[1, 2], [3, 4]]' or '1 2; 3 4', or read from FILE.npy, FILE.npz, FILE.safetensors, FILE.json "
     "or FILE.csv; FILE:NAME takes one of several arrays"
 )
-SUFFIXES = (".npy", ".npz", ".safetensors", ".json", ".csv")
 OF_ONE = (".npy", ".csv")  # files that hold one array, without its name
+OF_SEVERAL = (".npz", ".safetensors", ".json")  # files that hold arrays by name
+SUFFIXES = (*OF_ONE, *OF_SEVERAL)
 
 
 def read(source: str, option: str) -> Array:
@@ -35,23 +36,38 @@ def read(source: str, option: str) -> Array:
 
 def check_writable(file: Path, names: Collection[str]) -> None:
     """Raise ValueError if arrays of these names cannot be saved in a file of this name."""
-    if file.suffix not in SUFFIXES:
-        raise ValueError(f"--save: {file}: expected a name ending in one of {', '.join(SUFFIXES)}")
-    if file.suffix in OF_ONE and len(names) > 1:
-        raise ValueError(f"--save: {file} holds one array, expected another kind of file for {', '.join(names)}")
+    suffixes = OF_SEVERAL if len(names) > 1 else SUFFIXES
+    if file.suffix not in suffixes:
+        expected = f"expected a name ending in one of {', '.join(suffixes)}, for {', '.join(names)}"
+        raise ValueError(f"--save: {file}: {expected}")
 
 
 def write(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Save arrays by name; raises ValueError for one that a file of this name cannot hold."""
+    """Save arrays by name; raises ValueError for a file that cannot be written, or cannot hold one of them."""
+    try:
+        _to_file(file, arrays)
+    except ImportError:
+        raise
+    except OSError as error:
+        raise ValueError(f"--save: {file}: {error.strerror or error}") from error
+    except Exception as error:  # safetensors has its own
+        raise ValueError(f"--save: {file}: {error}") from error
+
+
+def _is_file(text: str) -> bool:
+    return text.endswith(SUFFIXES)
+
+
+def _to_file(file: Path, arrays: Mapping[str, Array]) -> None:
     if file.suffix in (".npy", ".npz") and any(array.dtype.name == "bfloat16" for array in arrays.values()):
-        raise ValueError(f"--save: {file}: NumPy's files lose the type bfloat16, expected .safetensors or .json")
+        raise ValueError("NumPy's files lose the type bfloat16, expected .safetensors or .json")
     match file.suffix:
         case ".npy":
             np.save(file, next(iter(arrays.values())))
         case ".csv":
             ((name, array),) = arrays.items()
             if array.ndim > 2:
-                raise ValueError(f"--save: {file}: holds rows of numbers, and {name} has the shape {array.shape}")
+                raise ValueError(f"holds rows of numbers, and {name} has the shape {array.shape}")
             np.savetxt(file, array, fmt="%s", delimiter=",")  # in as many digits as tell a number from its neighbours
         case ".npz":
             named: dict[str, Any] = dict(arrays)
@@ -61,10 +77,6 @@ def write(file: Path, arrays: Mapping[str, Array]) -> None:
             file.write_text(json.dumps(content) + "\n", encoding="utf-8")
         case _:
             tensor_files.save(file, arrays)
-
-
-def _is_file(text: str) -> bool:
-    return text.endswith(SUFFIXES)
 
 
 def _typed(text: str) -> Array:

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "--save", type=Path, metavar="FILE", help="save the arrays by their names: .npz, .safetensors or .json"
+        "--save", type=Path, metavar="FILE", help=f"save the arrays by their names: {', '.join(arrays.OF_SEVERAL)}"
     )
     form.add_argument("--json", action="store_true", help="print everything as JSON, layers by their numbers")
 
@@ -71,6 +71,8 @@ def run(client: Client, options: argparse.Namespace) -> int:
     """Print or save what the model computes."""
     if (options.hidden_states, options.attentions, options.labels) == (None, None, False):
         options.hidden_states = [LAST]
+    if options.heads and options.attentions is None:
+        raise ValueError("--heads: are those of attention maps, expected --attentions, too")
     if options.save is not None:
         if options.labels:
             raise ValueError("--save: holds arrays, expected --json with --labels")

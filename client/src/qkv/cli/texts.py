@@ -1,6 +1,7 @@
 """Texts of a command, its arguments, the lines of a file, or standard input; and the model that they are for."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -44,23 +45,21 @@ def texts_of(options: argparse.Namespace) -> list[str]:
 
 
 def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"--file: {file}: {_not_decoded(error)}") from error
+    return _decoded(file.read_bytes(), f"--file: {file}")
 
 
 def _input() -> str:
+    """Standard input, which is UTF-8 whatever the locale says: some locales let any byte pass for a character."""
+    return _decoded(sys.stdin.buffer.read(), "standard input")
+
+
+def _decoded(content: bytes, source: str) -> str:
+    """The text of bytes, its line breaks as Python has them; raises ValueError naming the source and the line."""
     try:
-        return sys.stdin.read()
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
     except UnicodeDecodeError as error:
-        raise ValueError(f"standard input: {_not_decoded(error)}") from error
-
-
-def _not_decoded(error: UnicodeDecodeError) -> str:
-    """Where bytes, which were decoded all at once, are no text."""
-    line = error.object.count(b"\n", 0, error.start) + 1
-    return f"line {line} is no {error.encoding.upper()} ({error.reason})"
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{source}, line {line}: is not UTF-8 ({error.reason})") from error
 
 
 def _lines(content: str) -> list[str]:

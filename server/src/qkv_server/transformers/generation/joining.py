@@ -51,6 +51,6 @@ class JoinedAnswers:
         return body
 
     def _gap(self) -> str:
-        """A space, where the text had none between two parts and the script of the answers needs one."""
+        """A space behind an answer, where the text had none there and the script of the answer needs one."""
         is_end = self._current == len(self._spaces) - 1
-        return "" if is_end or not self._last or unicodedata.east_asian_width(self._last) in "WF" else " "
+        return "" if is_end or not self._begun or unicodedata.east_asian_width(self._last) in "WF" else " "
