@@ -1,4 +1,4 @@
-"""The architecture of annalog (https://pypi.org/project/annalog): molecules to molecules, written as SMILES.
+"""The architecture of the Python package annalog: molecules to molecules, written as SMILES.
 
 The encoder-decoder of "Attention Is All You Need" with learned positions, and tables of its own for either side and the
 output.

@@ -1,4 +1,4 @@
-"""The checkpoint of annalog (https://pypi.org/project/annalog): molecules to molecules, written as SMILES.
+"""The checkpoint of the Python package annalog: molecules to molecules, written as SMILES.
 
 An encoder-decoder of standard parts. The checkpoint has tensors alone; what the sizes of these do not say, heads and
 epsilon, are constants of the package's own code. Tensors keep the names of the checkpoint.
