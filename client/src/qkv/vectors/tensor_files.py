@@ -11,16 +11,16 @@ from qkv.codec import Array
 
 def load(file: Path) -> dict[str, Array]:
     """The arrays of a file; raises ImportError, saying how to install it, when safetensors is missing."""
-    arrays: dict[str, Array] = library().load_file(file)
+    arrays: dict[str, Array] = package().load_file(file)
     return arrays
 
 
 def save(file: Path, arrays: Mapping[str, Array]) -> None:
     """Save arrays; raises as `load`."""
-    library().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+    package().save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
 
 
-def library() -> Any:
+def package() -> Any:
     """The module; raises ImportError, saying how to install it, when it is missing."""
     try:
         import safetensors.numpy  # noqa: PLC0415 - an optional extra

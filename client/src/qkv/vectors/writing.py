@@ -27,7 +27,7 @@ def prepare(folder: Path, *, force: bool = False) -> None:
 
     Raises ValueError if it holds anything else, but for `force`: that stays there.
     """
-    tensor_files.library()
+    tensor_files.package()
     if _is_suite(folder):
         for file in itertools.chain.from_iterable((folder / group).glob("*.safetensors") for group in GROUPS):
             file.unlink()
